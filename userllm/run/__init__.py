@@ -1,0 +1,1 @@
+"""The verbs: one page each, plus run folders and provenance."""

@@ -1,0 +1,198 @@
+"""Run one stage in its folder: skip what is finished, continue what was cut short, record all.
+
+Every way of starting a run (a command, a cell of a sweep, a stage that another one needs) comes
+through ``execute``.
+"""
+
+import importlib
+import logging
+import os
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from userllm.config import as_config
+from userllm.errors import UserError
+from userllm.run import tracking
+from userllm.run.failure import TERMINATED, Terminated, diagnose, terminable
+from userllm.run.folder import RunFolder, timestamp
+from userllm.run.journal import journal
+from userllm.run.manifest import describe_environment
+from userllm.run.reference import MEASURED, pin, record_member
+from userllm.run.stage import derive
+
+log = logging.getLogger(__name__)
+
+ALWAYS = {"compare"}
+"""Verbs that read whatever is there now, so a finished one says nothing about today."""
+
+_choices: ContextVar[Mapping[str, str]] = ContextVar("choices")
+"""Group choices of the run in progress; they name the stages that it needs."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended; plain values, since it travels between processes."""
+
+    verb: str
+    folder: str
+    state: str
+    """One of finished, skipped, failed, interrupted."""
+    seconds: float = 0.0
+    error: str = ""
+    exit_code: int = 0
+    overrides: list[str] = field(default_factory=list)
+
+
+def execute(
+    verb: str,
+    config: DictConfig,
+    choices: Mapping[str, str],
+    overrides: Sequence[str],
+    *,
+    wait: bool = False,
+) -> Outcome:
+    """Run one stage unless it is finished, and say how it ended; errors do not escape.
+
+    Args:
+        verb: Which function of ``userllm.run`` to call.
+        config: The resolved and checked config.
+        choices: Config group to option.
+        overrides: What was typed, for the record.
+        wait: Wait for another process that holds the folder, instead of failing.
+    """
+    began = time.monotonic()
+    try:
+        runs = Path(config.paths.runs).absolute()
+        pinned = as_config(pin(OmegaConf.to_container(config), runs))
+        folder = RunFolder(verb=verb, config=pinned, choices=choices, overrides=overrides)
+        if is_helper():
+            return _help(folder, pinned)
+        with terminable(), folder.lock(wait=wait):
+            if config.get("group"):
+                record_member(runs, config.group, folder.path)
+            if folder.state == "finished" and verb not in ALWAYS:
+                level = logging.DEBUG if wait else logging.INFO
+                log.log(level, "%s/%s is finished already: %s", verb, folder.name, folder.path)
+                return Outcome(verb, str(folder.path), "skipped", overrides=list(overrides))
+            state, error, code = _attempt(folder, pinned)
+    except (UserError, OSError, KeyboardInterrupt) as failure:
+        # Before the folder was ours, so there is nothing in it to update.
+        state, error, code = diagnose(failure, Path(config.paths.runs))
+        return Outcome(verb, "", state, 0.0, error, code, list(overrides))
+    seconds = time.monotonic() - began
+    return Outcome(verb, str(folder.path), state, seconds, error, code, list(overrides))
+
+
+def is_helper() -> bool:
+    """Return whether this process was started to train on another device of a run."""
+    ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
+    return next((int(rank) > 0 for rank in ranks if rank), False)
+
+
+def _help(folder: RunFolder, config: DictConfig) -> Outcome:
+    """Take part in a run's training; the first process holds the folder and writes into it."""
+    if folder.state != "finished":
+        token = _choices.set(folder.choices)
+        try:
+            _prepare_process(config)
+            verb_function(folder.verb)(config, folder)
+        finally:
+            _choices.reset(token)
+    return Outcome(folder.verb, str(folder.path), "finished")
+
+
+def ensure(verb: str, config: DictConfig, choices: Mapping[str, str] | None = None) -> Path:
+    """Return the finished run of an earlier stage, running it first where needed.
+
+    Args:
+        verb: ``prepare`` or ``pretrain``.
+        config: The config of the stage that needs it.
+        choices: That stage's group choices; None takes those of the run in progress.
+
+    Raises:
+        UserError: The earlier stage failed.
+        KeyboardInterrupt: It was interrupted.
+    """
+    needed = derive(verb, config, _choices.get({}) if choices is None else choices)
+    outcome = execute(verb, needed.config, needed.choices, needed.overrides, wait=True)
+    stop_if_interrupted(outcome)
+    if outcome.state == "failed":
+        raise UserError(
+            f"needs {verb}, which failed: {outcome.error}\n(its log: {outcome.folder}/log.txt)"
+        )
+    if config.get("group") and verb in MEASURED:
+        # The encoder's own ranking is a row of the study's table.
+        record_member(Path(config.paths.runs).absolute(), config.group, Path(outcome.folder))
+    return Path(outcome.folder)
+
+
+def stop_if_interrupted(outcome: Outcome) -> None:
+    """Raise again what interrupted a run, for whatever was to come after it."""
+    if outcome.state == "interrupted":
+        raise Terminated if outcome.exit_code == TERMINATED else KeyboardInterrupt
+
+
+def _attempt(folder: RunFolder, config: DictConfig) -> tuple[str, str, int]:
+    """Call the verb; return state, error and exit code, which are in status.json too."""
+    token = _choices.set(folder.choices)
+    before = folder.state
+    try:
+        with journal(folder.path / "log.txt", folder.redactor):
+            try:
+                _prepare_process(config)
+                folder.write_inputs({**describe_environment(), "started": timestamp()})
+                folder.set_state("running")
+                # A run found as running was killed: the lock was free.
+                doing = "starting" if before == "new" else f"continuing ({before} before)"
+                log.info("%s %s/%s", doing, folder.verb, folder.name)
+                tracking.start(folder)
+                verb_function(folder.verb)(config, folder)
+                tracking.log_summary(folder)
+            except BaseException as failure:
+                state, error, code = diagnose(failure, folder.path)
+                log.debug("%s", traceback.format_exc())
+            else:
+                state, error, code = "finished", "", 0
+            tracking.finish(folder, code)
+            return _record(folder, state, error, code)
+    finally:
+        _choices.reset(token)
+
+
+def _record(folder: RunFolder, state: str, error: str, code: int) -> tuple[str, str, int]:
+    try:
+        folder.set_state(state, error or None)
+    except OSError as failure:
+        # A full disk may refuse this too; the folder then still says running with its lock
+        # free, which the next start takes for interrupted.
+        if state == "finished":
+            return diagnose(failure, folder.path)
+    return state, error, code
+
+
+def verb_function(verb: str) -> Callable[[DictConfig, RunFolder], None]:
+    """Return ``run`` of ``userllm.run.<verb>``."""
+    function: Callable[[DictConfig, RunFolder], None]
+    function = importlib.import_module(f"userllm.run.{verb}").run
+    return function
+
+
+def _prepare_process(config: DictConfig) -> None:
+    """Set what a process has only one of: threads, random generators, the peak of memory."""
+    if "seed" not in config:
+        return
+    import torch
+    from pytorch_lightning import seed_everything
+
+    from userllm.training.memory import forget_peak_memory
+
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    seed_everything(config.seed, workers=True, verbose=False)
+    forget_peak_memory()

@@ -1,0 +1,207 @@
+"""What a run's config may hold: one dataclass per verb, and one per node of plain values.
+
+A node with a ``_target_`` needs no entry here, since its constructor is its schema (``Any``).
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where files go; no part of what a run is."""
+
+    runs: str
+    reports: str
+    cache: str | None
+
+
+@dataclass(frozen=True)
+class Size:
+    """How big everything is, read by interpolation in the other groups."""
+
+    users: int
+    items: int
+    events_per_user: int
+    encoder_width: int
+    encoder_layers: int
+    encoder_heads: int
+    encoder_dropout: float
+    pretrain_steps: int
+    pretrain_batch: int
+    pretrain_lr: float
+    context_steps: int
+    context_batch: int
+    history: int
+
+
+@dataclass(frozen=True)
+class Optim:
+    """What AdamW has besides learning rates and decay."""
+
+    betas: tuple[float, float]
+    eps: float
+
+
+@dataclass(frozen=True)
+class PretrainTraining:
+    """How long and how fast the encoder learns."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    warmup: float
+    validate_every: int
+    checkpoint_every: int
+
+
+@dataclass(frozen=True)
+class LearningRates:
+    """One learning rate per part of a contextualized language model."""
+
+    lm: float
+    lora: float
+    encoder: float
+    memory: float
+    gates: float
+    head: float
+
+
+@dataclass(frozen=True)
+class ContextTraining:
+    """How long and how fast a language model learns to read users."""
+
+    steps: int
+    flops: float | None
+    batch_size: int
+    learning_rates: LearningRates
+    weight_decay: float
+    warmup: float
+    checkpoint_every: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Whom a finished model is measured on."""
+
+    users: int | None
+    batch_size: int
+    part: Literal["valid", "test"]
+
+
+@dataclass(frozen=True)
+class WandB:
+    """Where a Weights & Biases run goes."""
+
+    project: str
+    entity: str | None
+    mode: Literal["auto", "online", "offline", "disabled"]
+
+
+@dataclass(frozen=True)
+class Logger:
+    """Where metrics go besides metrics.csv."""
+
+    wandb: WandB | None
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Keys of ``userllm prepare``."""
+
+    name: str | None
+    data: Any
+    size: Size
+    paths: Paths
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Keys that every verb shares which runs a model."""
+
+    name: str | None
+    group: str | None
+    seed: int
+    threads: int | None
+    logger: Logger
+    paths: Paths
+
+
+@dataclass(frozen=True)
+class Pretrain(_Run):
+    """Keys of ``userllm pretrain``."""
+
+    data: Any
+    split: Literal["leave_last_out", "global_time"]
+    history: int
+    encoder: Any
+    optim: Optim
+    training: PretrainTraining
+    trainer: Any
+    metric: Any
+    size: Size
+
+
+@dataclass(frozen=True)
+class Contextualize(_Run):
+    """Keys of ``userllm contextualize``."""
+
+    data: Any
+    split: Literal["leave_last_out", "global_time"]
+    history: int
+    encoder: Any
+    context: Any
+    lm: Any
+    tuning: Any
+    task: Any
+    optim: Optim
+    training: ContextTraining
+    trainer: Any
+    metric: Any
+    evaluation: Evaluation
+    cost: Any
+    size: Size
+
+
+@dataclass(frozen=True)
+class Evaluate(_Run):
+    """Keys of ``userllm evaluate``."""
+
+    run: str
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True)
+class Benchmark(_Run):
+    """Keys of ``userllm benchmark``."""
+
+    run: str
+    cost: Any
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Keys of ``userllm compare``."""
+
+    name: str | None
+    runs: list[str]
+    baseline: str | None
+    logger: Logger
+    paths: Paths
+
+
+VERBS: dict[str, type] = {
+    "prepare": Prepare,
+    "pretrain": Pretrain,
+    "contextualize": Contextualize,
+    "evaluate": Evaluate,
+    "benchmark": Benchmark,
+    "compare": Compare,
+}
+"""Verb to the dataclass of its top-level keys."""
+
+EXTRA_KEYS: dict[tuple[str, str], dict[str, Any]] = {
+    ("contextualize", "encoder"): {"checkpoint": str | None},
+}
+"""Keys of a ``_target_`` node that a verb reads itself and no constructor takes."""
