@@ -1,0 +1,1 @@
+"""What a prepared dataset is and how batches are gathered from it."""

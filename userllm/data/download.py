@@ -1,0 +1,157 @@
+"""Fetch files once, check them, and keep them where they can be found again."""
+
+import hashlib
+import os
+import shutil
+import urllib.request
+import zipfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from threading import Thread
+from typing import Any
+from urllib.parse import urlsplit
+
+import platformdirs
+import pooch
+from filelock import FileLock
+
+from userllm.data.atomic import whole_folder
+from userllm.data.progress import new_progress
+from userllm.errors import UserError
+
+
+def cache_dir(cache: str | None) -> Path:
+    """Return the folder for downloads: ``cache``, else $USERLLM_CACHE, else the user's cache."""
+    chosen = cache or os.environ.get("USERLLM_CACHE") or platformdirs.user_cache_dir("userllm")
+    return Path(chosen).expanduser()
+
+
+@contextmanager
+def one_process_in(cache: Path) -> Iterator[None]:
+    """Let one process at a time fetch, so that a sweep downloads everything once."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / ".lock"):
+        yield
+
+
+def sha256(path: Path) -> str:
+    """Return the sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_sha256(path: Path, expected: str, remedy: str) -> None:
+    """Raise ``UserError`` when a file is not the one that was pinned."""
+    found = sha256(path)
+    if found != expected:
+        raise UserError(
+            f"{path} is not the expected file: sha256 {found} found, {expected} expected; {remedy}"
+        )
+
+
+def connection_problem(url: str, seconds: float) -> str | None:
+    """Return why a page does not answer within some seconds, or None when it does."""
+    problems: list[str] = []
+
+    def ask() -> None:
+        try:
+            request = urllib.request.Request(url, method="HEAD")
+            with urllib.request.urlopen(request, timeout=seconds):
+                pass
+        except Exception as error:  # whatever the reason, the page is out of reach
+            problems.append(str(error))
+
+    # Looking a host name up ignores time limits, so the question is asked in a thread.
+    thread = Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        return f"no answer from {urlsplit(url).hostname} within {seconds:g} s"
+    return problems[0] if problems else None
+
+
+class _Bar:
+    """Shows pooch's download progress with the same bar as everything else."""
+
+    def __init__(self, description: str) -> None:
+        self.progress = new_progress()
+        self.task = self.progress.add_task(description, total=None)
+        self.progress.start()
+
+    @property
+    def total(self) -> int | None:
+        """Size of the file in bytes."""
+        size = self.progress.tasks[self.task].total
+        return None if size is None else int(size)
+
+    @total.setter
+    def total(self, size: int) -> None:
+        self.progress.update(self.task, total=size)
+
+    def update(self, size: int) -> None:
+        """Add some bytes."""
+        self.progress.advance(self.task, size)
+
+    def reset(self) -> None:
+        """Start again from zero; pooch does so to add the whole size at the end."""
+        self.progress.update(self.task, completed=0)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self.progress.stop()
+
+
+def fetch(url: str, md5: str | None, folder: Path) -> Path:
+    """Download one file into ``folder`` (or find it there) and check it.
+
+    Raises:
+        OSError: The download failed.
+        UserError: What came is not what was pinned.
+    """
+    name = url.rpartition("/")[2]
+    bar: Any = _Bar(f"downloading {name}")
+    try:
+        path = pooch.retrieve(
+            url,
+            known_hash=f"md5:{md5}" if md5 else None,
+            fname=name,
+            path=folder,
+            downloader=pooch.HTTPDownloader(progressbar=bar, timeout=(5, 60)),
+        )
+    except ValueError as error:
+        raise UserError(f"{url} is not the expected file: {error}") from error
+    finally:
+        bar.close()
+    return Path(path)
+
+
+def extract(archive: Path, wanted: Collection[str], folder: Path) -> None:
+    """Unpack the wanted files (by their last name) flat into a new ``folder``.
+
+    Raises:
+        UserError: The archive is damaged, lacks a wanted file, or holds a file that would land
+            outside of the folder it is unpacked in.
+    """
+    try:
+        with zipfile.ZipFile(archive) as pack, whole_folder(folder) as unfinished:
+            members = {PurePosixPath(_inside(archive, name)).name: name for name in pack.namelist()}
+            if missing := sorted(set(wanted) - set(members)):
+                raise UserError(f"{archive} has no {', '.join(missing)}; expected {sorted(wanted)}")
+            for name in wanted:
+                with pack.open(members[name]) as source, (unfinished / name).open("wb") as target:
+                    shutil.copyfileobj(source, target)
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise UserError(
+            f"{archive} is not a whole zip file ({error}): delete it, try again"
+        ) from error
+
+
+def _inside(archive: Path, member: str) -> str:
+    """Return the member's name, or refuse the archive when it points out of its folder."""
+    parts = PurePosixPath(member.replace("\\", "/")).parts
+    if member.startswith(("/", "\\")) or ".." in parts or ":" in member:
+        raise UserError(
+            f"{archive} is not safe to unpack: it holds {member!r}; nothing was written"
+        )
+    return member

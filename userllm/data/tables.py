@@ -1,0 +1,109 @@
+"""The arrays and tables a corpus consists of, made from coded events.
+
+Shape suffixes: N users, I real items, G categories per item.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from userllm.data.columns import CATEGORIES, ITEM, RATING, TIMESTAMP, USER
+from userllm.data.ordering import Coded
+from userllm.data.split import SPLITS
+from userllm.data.vocabulary import FIRST_ID, ITEM_FEATURE, PAD, RATING_FEATURE, UNKNOWN
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Everything of a corpus except its card.
+
+    Attributes:
+        arrays: Stored as ``<name>.npy``.
+        vocabulary: Category names and rating values, in the order of their ids.
+        coded: Stored as the tables events, items and users.
+    """
+
+    arrays: dict[str, Array]
+    vocabulary: dict[str, list[Any]]
+    coded: Coded
+
+    def write(self, folder: Path) -> None:
+        """Store everything in ``folder``."""
+        for name, array in self.arrays.items():
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        words = json.dumps(self.vocabulary, ensure_ascii=False)
+        (folder / "vocabulary.json").write_text(words, encoding="utf-8")
+        self.users.write_parquet(folder / "users.parquet")
+        self.items.write_parquet(folder / "items.parquet")
+        self._events().write_parquet(folder / "events.parquet")
+
+    @property
+    def users(self) -> pl.DataFrame:
+        """The ids of the users, as strings."""
+        return self.coded.users.select(pl.col(USER).cast(pl.String))
+
+    @property
+    def items(self) -> pl.DataFrame:
+        """The item table, ids as strings."""
+        return self.coded.items.with_columns(pl.col(ITEM).cast(pl.String))
+
+    def _events(self) -> pl.DataFrame:
+        """Return the events with the ids of the data instead of codes."""
+        events = self.coded.events
+        return events.with_columns(
+            self.users[USER].gather(events[USER]), self.items[ITEM].gather(events[ITEM])
+        )
+
+    def fingerprint(self) -> str:
+        """Return the sha256 of the content, which does not depend on file formats."""
+        digest = hashlib.sha256()
+        for name, array in sorted(self.arrays.items()):
+            digest.update(f"{name} {array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        tables = [frame.to_dict(as_series=False) for frame in (self.users, self.items)]
+        digest.update(json.dumps([self.vocabulary, *tables]).encode())
+        return digest.hexdigest()
+
+
+def make_tables(coded: Coded) -> Tables:
+    """Lay coded, ordered events out as flat arrays with user offsets."""
+    events = coded.events
+    length_N = np.bincount(events[USER].to_numpy(), minlength=coded.users.height)
+    categories = sorted(coded.items[CATEGORIES].explode().drop_nulls().unique())
+    ratings = sorted(events[RATING].drop_nulls().unique())
+    arrays: dict[str, Array] = {
+        "offsets": np.concatenate([[0], np.cumsum(length_N)]),
+        "timestamps": events[TIMESTAMP].to_numpy(),
+        ITEM_FEATURE: events[ITEM].to_numpy() + np.int32(FIRST_ID),
+        RATING_FEATURE: _rating_ids(events[RATING], ratings),
+        "item_categories": _category_ids(coded.items[CATEGORIES].to_list(), categories),
+    }
+    for name, make in SPLITS.items():
+        split = make(arrays["offsets"], arrays["timestamps"])
+        arrays[f"split_{name}"] = split.as_array().astype(np.int32)
+    return Tables(arrays, {"categories": categories, "ratings": ratings}, coded)
+
+
+def _rating_ids(ratings: pl.Series, values: list[float]) -> Array:
+    ids = range(FIRST_ID, FIRST_ID + len(values))
+    return ratings.replace_strict(
+        values, list(ids), default=UNKNOWN, return_dtype=pl.Int16
+    ).to_numpy()
+
+
+def _category_ids(names: list[list[str]], categories: list[str]) -> Array:
+    """Return category ids by item id, [I+3, G]; the special ids' rows are padding."""
+    id_of = {name: index for index, name in enumerate(categories, start=FIRST_ID)}
+    width = max([1, *map(len, names)])
+    ids = np.full((len(names) + FIRST_ID, width), PAD, dtype=np.int16)
+    for row, values in enumerate(names, start=FIRST_ID):
+        ids[row, : len(values)] = [id_of[name] for name in values]
+    return ids
