@@ -1,0 +1,92 @@
+"""How far a mean over users may be from what other users would give.
+
+Intervals are over users, for one trained model; they say nothing about other training seeds.
+Shape suffix: N users.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+RESAMPLES = 2000
+BATCH_VALUES = 4_000_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean, where it lies with the given confidence, and by which method.
+
+    Attributes:
+        method: "wilson" for yes-or-no values, "bootstrap" otherwise.
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    method: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what ``result.json`` holds for a metric."""
+        return {
+            "mean": self.mean,
+            "low": self.low,
+            "high": self.high,
+            "n": self.n,
+            "interval": self.method,
+        }
+
+
+def interval(values_N: ArrayLike, *, level: float = 0.95, seed: int = 0) -> Interval:
+    """Return the mean over users with a Wilson or a percentile bootstrap interval.
+
+    Wilson's keeps inside [0, 1] and is right for few users and for rates near 0, where recall@1
+    lives; it applies when every value is 0 or 1.
+    """
+    values_N = np.asarray(values_N, dtype=np.float64)
+    n = len(values_N)
+    if not n:
+        raise ValueError("no users to take a mean over")
+    mean = float(values_N.mean())
+    if np.isin(values_N, (0.0, 1.0)).all():
+        test = stats.binomtest(int(values_N.sum()), n)
+        bounds = test.proportion_ci(confidence_level=level, method="wilson")
+        return Interval(mean, float(bounds.low), float(bounds.high), n, "wilson")
+    low, high = _bootstrap_of_mean(values_N, level, seed)
+    return Interval(mean, low, high, n, "bootstrap")
+
+
+def paired_difference(
+    first_N: ArrayLike, second_N: ArrayLike, *, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """Return the mean of ``first - second`` over the same users.
+
+    Much narrower than two separate intervals suggest when the methods err on the same users.
+    """
+    first_N, second_N = np.asarray(first_N, np.float64), np.asarray(second_N, np.float64)
+    if first_N.shape != second_N.shape or not len(first_N):
+        raise ValueError(f"need the same users twice, got {first_N.shape} and {second_N.shape}")
+    difference_N = first_N - second_N
+    low, high = _bootstrap_of_mean(difference_N, level, seed)
+    return Interval(float(difference_N.mean()), low, high, len(difference_N), "bootstrap")
+
+
+def _bootstrap_of_mean(
+    values_N: np.ndarray[Any, Any], level: float, seed: int
+) -> tuple[float, float]:
+    if len(values_N) == 1 or np.ptp(values_N) == 0:
+        # Resampling equal values can only give them back.
+        return float(values_N.min()), float(values_N.max())
+    bounds = stats.bootstrap(
+        (values_N,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        batch=max(1, BATCH_VALUES // len(values_N)),
+        confidence_level=level,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(bounds.low), float(bounds.high)

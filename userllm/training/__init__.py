@@ -1,0 +1,1 @@
+"""Training any module step by step so that an interrupted run ends as an uninterrupted one."""

@@ -1,0 +1,102 @@
+"""Batches as pure functions of (seed, number), so that a resumed run sees what it would have seen.
+
+Nothing about the data is kept in a checkpoint: the number of finished steps says it all.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+MakeBatch = Callable[[int], Any]
+"""From the number of a batch to the batch; the same number always gives the same batch."""
+
+EpochItems = Callable[[np.random.Generator], Sequence[np.ndarray]]
+"""From an epoch's own generator to parallel arrays, one row per training window or example."""
+
+
+def step_rng(seed: int, *path: int) -> np.random.Generator:
+    """Return a generator of its own for one place in a run, such as ``(seed, epoch)``."""
+    return np.random.default_rng([seed, *path])
+
+
+def step_seed(seed: int, number: int) -> int:
+    """Return the seed for torch's generators while batch ``number`` is worked on."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+class StepBatches:
+    """The stream Lightning trains on; it starts where the restored run stopped.
+
+    Args:
+        make_batch: Makes batch ``number`` of the run.
+        total: Number of batches in the whole run. Lightning counts those of the earlier part of
+            a resumed run itself, so the length does not shrink with them.
+        first: Read when iteration starts, because only then is the checkpoint restored.
+        stride: Number of processes; each takes every ``stride``-th batch.
+        offset: Which of the processes this is.
+    """
+
+    def __init__(
+        self,
+        make_batch: MakeBatch,
+        *,
+        total: int,
+        first: Callable[[], int],
+        stride: Callable[[], int] = lambda: 1,
+        offset: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self.make_batch = make_batch
+        self.total = total
+        self.first = first
+        self.stride = stride
+        self.offset = offset
+
+    def __len__(self) -> int:
+        """Return the number of batches of the whole run, finished ones included."""
+        return self.total
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the batches that are still to be trained on."""
+        for number in range(self.first(), self.total):
+            yield self.make_batch(number * self.stride() + self.offset())
+
+
+class EpochBatches:
+    """Cuts an endless series of shuffled epochs into batches that can be asked for by number.
+
+    An epoch's rows may differ from the last one's (windows with a random phase do), so the
+    number at which an epoch starts is found by counting through the epochs before it.
+
+    Args:
+        epoch_items: Makes the rows of one epoch.
+        batch_size: Rows per batch; the remainder of an epoch is dropped, a different one each time.
+        seed: Decides the rows and their order together with the number of the epoch.
+    """
+
+    def __init__(self, epoch_items: EpochItems, *, batch_size: int, seed: int) -> None:
+        self.epoch_items = epoch_items
+        self.batch_size = batch_size
+        self.seed = seed
+        self._starts = [0]
+        self._epoch = -1
+        self._rows: list[np.ndarray] = []
+
+    def __call__(self, number: int) -> list[np.ndarray]:
+        """Return the rows of one batch, one array per column."""
+        while self._starts[-1] <= number:
+            self._open(len(self._starts) - 1)
+            self._starts.append(self._starts[-1] + max(1, len(self._rows[0]) // self.batch_size))
+        epoch = int(np.searchsorted(self._starts, number, side="right")) - 1
+        if epoch != self._epoch:
+            self._open(epoch)
+        start = (number - self._starts[epoch]) * self.batch_size
+        return [column[start : start + self.batch_size] for column in self._rows]
+
+    def _open(self, epoch: int) -> None:
+        rng = step_rng(self.seed, epoch)
+        columns = self.epoch_items(rng)
+        order = rng.permutation(len(columns[0]))
+        if not len(order):
+            raise ValueError(f"epoch {epoch} has no rows to train on")
+        self._epoch, self._rows = epoch, [column[order] for column in columns]
