@@ -1,0 +1,1 @@
+"""User encoders: event histories to vectors."""

@@ -1,0 +1,228 @@
+"""``userllm pretrain``: train a user encoder, and rank the next item with it and with baselines."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from userllm.build import build
+from userllm.cost.latency import Latency
+from userllm.data.columns import USER
+from userllm.data.corpus import Corpus
+from userllm.data.gather import HistoryGather
+from userllm.data.split import Split
+from userllm.encoder.autoregressive import AutoregressiveEncoder
+from userllm.encoder.lit import EncoderModule, WindowBatches, encoder_groups
+from userllm.encoder.load import load_weights
+from userllm.encoder.markov import WindowedMarkov
+from userllm.encoder.popularity import Popularity
+from userllm.encoder.ranking import EncoderScorer, Scorer, rank_next_item
+from userllm.metric.interval import interval
+from userllm.metric.ranking import Ranking
+from userllm.report.outcome import outcome_table
+from userllm.run import tracking
+from userllm.run.folder import RunFolder
+from userllm.run.launch import ensure
+from userllm.training.fit import FitSummary, fit
+from userllm.training.memory import peak_memory_bytes
+from userllm.training.table import parameter_table
+
+MONITOR = "ndcg@10"
+TASK = "next_item"
+PART = "test"
+# Batches whose mean window length decides what training costs.
+SAMPLE = 64
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The data of a run and how rankings are measured on it."""
+
+    corpus: Corpus
+    split: Split
+    gather: HistoryGather
+    ranking: Ranking
+
+    def per_user(
+        self, scorer: Scorer, part: str, *, mask_seen: bool
+    ) -> dict[str, NDArray[np.float64]]:
+        """Return every metric of every user of a part."""
+        users, ends = self.split.targets(part)
+        ranks = rank_next_item(scorer, self.gather, users, ends, mask_seen=mask_seen)
+        return self.ranking.per_user(ranks)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training took.
+
+    Attributes:
+        windows: Training windows seen, repetitions counted.
+        flops: Forward and backward FLOPs of all of them.
+    """
+
+    summary: FitSummary
+    windows: int
+    flops: float
+
+
+def run(cfg: DictConfig, folder: RunFolder) -> None:
+    """Train, keep the step that ranks the validation users best, then read the test once."""
+    corpus = Corpus.open(ensure("prepare", cfg) / "corpus")
+    stage = Stage(corpus, corpus.split(cfg.split), HistoryGather(corpus), build(cfg.metric))
+    encoder: AutoregressiveEncoder = build(cfg.encoder, vocabulary=corpus.vocabulary)
+    scorer = EncoderScorer(encoder, stage.gather)
+    trained = train(cfg, folder, stage, scorer)
+    load_weights(encoder, trained.summary.best_checkpoint)
+    encoder.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    report(folder, stage, scorer, cost(stage, scorer, trained))
+
+
+def train(cfg: DictConfig, folder: RunFolder, stage: Stage, scorer: EncoderScorer) -> Trained:
+    """Train the encoder for the configured steps, or for what is left of them."""
+    encoder, settings = cast(AutoregressiveEncoder, scorer.encoder), cfg.training
+    module = EncoderModule(
+        encoder=encoder,
+        groups=encoder_groups(
+            encoder,
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+        ),
+        steps=settings.steps,
+        betas=cfg.optim.betas,
+        eps=cfg.optim.eps,
+        warmup=settings.warmup,
+    )
+    Console().print(parameter_table(module))
+    batches = WindowBatches(
+        gather=stage.gather,
+        split=stage.split,
+        length=encoder.max_events + 1,
+        batch_size=settings.batch_size,
+        seed=cfg.seed,
+    )
+
+    def validate(_step: int) -> dict[str, float]:
+        per_user = stage.per_user(scorer, "valid", mask_seen=stage.ranking.mask_seen)
+        return {name: float(values.mean()) for name, values in per_user.items()}
+
+    summary = fit(
+        module,
+        batches,
+        steps=settings.steps,
+        seed=cfg.seed,
+        folder=folder.path,
+        trainer_options=cast(dict[str, Any], OmegaConf.to_container(cfg.trainer, resolve=True)),
+        loggers=tracking.loggers(folder),
+        checkpoint_every=settings.checkpoint_every,
+        # A small corpus may have nobody with an event in the validation period.
+        validate=validate if len(stage.split.targets("valid")[0]) else None,
+        validate_every=settings.validate_every,
+        monitor=MONITOR,
+        threads=cfg.threads,
+    )
+    windows = summary.steps * settings.batch_size
+    targets_W = np.concatenate(
+        [batches(k).events.mask.sum(dim=1).numpy() for k in range(min(SAMPLE, summary.steps))]
+    )
+    return Trained(summary, windows, windows * training_flops(encoder, targets_W))
+
+
+def report(folder: RunFolder, stage: Stage, encoder: EncoderScorer, spent: dict[str, Any]) -> None:
+    """Rank the test users with every method, both ways, and write and print what came out."""
+    scorers: dict[str, Scorer] = {
+        "encoder": encoder,
+        "popularity": Popularity().fit(stage.corpus, stage.split),
+        "markov": WindowedMarkov(window=10, last=20, decay=0.8).fit(stage.corpus, stage.split),
+    }
+    outcomes, frames = [], []
+    for mask_seen in (True, False):
+        protocol = f"{stage.split.name}, {stage.ranking.protocol(mask_seen=mask_seen)}"
+        for method, scorer in scorers.items():
+            per_user = stage.per_user(scorer, PART, mask_seen=mask_seen)
+            is_model = method == "encoder"
+            outcomes.append(
+                {
+                    "method": method,
+                    "kind": "model" if is_model else "reference",
+                    "task": TASK,
+                    "scorer": "encoder" if is_model else "count",
+                    "part": PART,
+                    "protocol": protocol,
+                    "metrics": {k: interval(v).as_dict() for k, v in per_user.items()},
+                    "primary": stage.ranking.primary,
+                    "cost": spent if is_model else None,
+                }
+            )
+            frames.append(user_frame(stage, method, protocol, per_user))
+        Console().print(outcome_table(outcomes[-len(scorers) :]))
+    pl.concat(frames).write_parquet(folder.path / "per_user.parquet")
+    data = {
+        "data_fingerprint": stage.corpus.fingerprint,
+        "data_name": stage.corpus.card["name"],
+    }
+    folder.write_result({"outcomes": outcomes, "examples": [], "environment": data})
+
+
+def user_frame(
+    stage: Stage, method: str, protocol: str, per_user: dict[str, NDArray[np.float64]]
+) -> pl.DataFrame:
+    """Return one row per test user, so that comparisons can be paired."""
+    users, ends = stage.split.targets(PART)
+    names = stage.corpus.users[USER].cast(pl.String).gather(users)
+    return pl.DataFrame(
+        {
+            "method": [method] * len(users),
+            "task": TASK,
+            "protocol": protocol,
+            "user": names,
+            **per_user,
+            "history_length": ends,
+        }
+    )
+
+
+def cost(stage: Stage, scorer: EncoderScorer, trained: Trained) -> dict[str, Any]:
+    """Return what ranking the catalogue for one user costs, and what the training did."""
+    encoder = cast(AutoregressiveEncoder, scorer.encoder)
+    users, ends = stage.split.targets(PART)
+    events = np.minimum(ends, encoder.max_events)
+    parts = {
+        "encoder": float(np.mean(encoder.flops(events + 1.0).total)),
+        "items": float(np.mean(encoder.item_flops(1.0).total)),
+    }
+    parameters = list(encoder.parameters())
+
+    def ask(number: int) -> None:
+        row = slice(number % len(users), number % len(users) + 1)
+        with torch.inference_mode():
+            scorer.scores(users[row], ends[row])
+
+    return {
+        "prompt_tokens": 0.0,
+        "user_vectors": float(np.mean(events + 1)),
+        "flops_per_user": sum(parts.values()),
+        "flops_parts": parts,
+        "latency_ms": Latency(repeats=20, warmup=2).measure(ask, parameters[0].device),
+        "peak_memory_bytes": peak_memory_bytes(),
+        "trainable_parameters": sum(p.numel() for p in parameters),
+        "total_parameters": sum(p.numel() for p in parameters),
+        "training_seconds": trained.summary.seconds,
+        "training_examples": trained.windows,
+        "training_steps": trained.summary.steps,
+        "training_flops": trained.flops,
+        "pretraining_flops": 0.0,
+        "pretraining_seconds": 0.0,
+    }
+
+
+def training_flops(encoder: AutoregressiveEncoder, targets_W: NDArray[np.int64]) -> float:
+    """Return the mean forward and backward FLOPs of a window with so many targets."""
+    work = encoder.flops(targets_W.astype(np.float64))
+    work += encoder.prediction_flops(targets_W.astype(np.float64))
+    return float(np.mean(work.training(inputs=True, learned_share=1.0)))
