@@ -1,0 +1,1 @@
+"""The ways a user reaches the language model."""

@@ -1,0 +1,45 @@
+"""Rank a whole catalogue in one forward pass, beside or instead of spelling titles.
+
+Shape suffixes: B batch, D text width, E user width, I item ids.
+Source: the item-projection head of E4SRec (arXiv 2312.02443).
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class ItemHead(nn.Module):
+    """Project a hidden state to the item space and multiply with an item table.
+
+    The table starts from the encoder's, so what pretraining learned about items is kept. With
+    ``skip`` the encoder's last state is added to the projected state, which starts at zero: at the
+    first step the ranking is the encoder's own, and training shows what the language model adds.
+
+    Args:
+        text_dim: Width D of the language model.
+        table_IE: Item vectors to start from, one row per item id.
+        bias_I: Item biases to start from.
+        skip: Whether the encoder's last state is added.
+    """
+
+    def __init__(self, *, text_dim: int, table_IE: Tensor, bias_I: Tensor, skip: bool) -> None:
+        super().__init__()
+        self.skip = skip
+        self.norm = nn.LayerNorm(text_dim)
+        self.projection = nn.Linear(text_dim, table_IE.shape[1])
+        if skip:
+            nn.init.zeros_(self.projection.weight)
+            nn.init.zeros_(self.projection.bias)
+        self.table_IE = nn.Parameter(table_IE.detach().clone())
+        self.bias_I = nn.Parameter(bias_I.detach().clone())
+
+    def forward(self, hidden_BD: Tensor, state_BE: Tensor | None) -> Tensor:
+        """Return one score per item id ``[B, I]``."""
+        projected_BE = self.projection(self.norm(hidden_BD))
+        if self.skip and state_BE is not None:
+            projected_BE = projected_BE + state_BE
+        return torch.addmm(self.bias_I, projected_BE, self.table_IE.T)
+
+    def weight_count(self) -> int:
+        """Return the weights that one question is multiplied with."""
+        return self.projection.weight.numel() + self.table_IE.numel()

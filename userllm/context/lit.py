@@ -1,0 +1,47 @@
+"""Training a user-contextualized language model: the loss, and nothing else."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from userllm.context.model import UserLLM
+from userllm.training.module import ParameterGroup, TrainableModule
+
+
+class ContextModule(TrainableModule):
+    """Trains whatever the tuning left unfrozen, and saves only that.
+
+    Args:
+        model: The joined model.
+        loss: From model and batch to the training loss.
+        groups: Parameter groups, one per part that learns.
+        steps: Optimiser steps of the whole run.
+        betas: AdamW's decay rates.
+        eps: AdamW's guard against division by zero.
+        warmup: Share of the steps in which the learning rate climbs.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: UserLLM,
+        loss: Callable[[UserLLM, Any], Tensor],
+        groups: Sequence[ParameterGroup],
+        steps: int,
+        betas: Sequence[float],
+        eps: float,
+        warmup: float,
+    ) -> None:
+        super().__init__(groups=groups, steps=steps, betas=betas, eps=eps, warmup=warmup)
+        self.model = model
+        self.loss = loss
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Return the loss of one batch."""
+        return self.loss(self.model, batch)
+
+    def on_train_start(self) -> None:
+        """Switch off dropout in a frozen language model, as its authors ran it."""
+        if not any(p.requires_grad for p in self.model.lm.parameters()):
+            self.model.lm.eval()

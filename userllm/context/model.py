@@ -1,0 +1,186 @@
+"""A user encoder, a context and a language model joined into one model.
+
+Shape suffixes: B batch, L events (with the start of history P), U user vectors, P prefix
+positions, T text tokens, A answer tokens, S all positions, D text width, E user width,
+V vocabulary, I item ids.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import Cache, DynamicCache, PreTrainedModel
+
+from userllm.context.item_head import ItemHead
+from userllm.context.memory import UserMemory
+from userllm.context.protocol import Context
+from userllm.data.gather import EventBatch
+from userllm.encoder.protocol import UserEncoder
+
+
+@dataclass
+class TokenBatch:
+    """Token ids with a mask: prompts are padded on the left, answers on the right.
+
+    So an answer starts in the same column for every user, and logits are needed only from there.
+    """
+
+    ids_BT: Tensor
+    mask_BT: Tensor
+
+    def to(self, device: torch.device) -> "TokenBatch":
+        """Return the batch on a device."""
+        return TokenBatch(self.ids_BT.to(device), self.mask_BT.to(device))
+
+
+@dataclass
+class Prefill:
+    """What reading a prompt leaves behind: the key/value cache, its mask, the last position."""
+
+    cache: Cache
+    mask_BS: Tensor
+    logits_BV: Tensor
+
+
+class UserLLM(nn.Module):
+    """A language model that answers questions about a user.
+
+    Args:
+        lm: The language model; its modules and checkpoint keys stay its own.
+        context: How the user reaches it.
+        encoder: Makes user vectors; None for contexts without memory.
+        item_head: Ranks the catalogue from the last prompt position; None without that scorer.
+    """
+
+    def __init__(
+        self,
+        *,
+        lm: PreTrainedModel,
+        context: Context,
+        encoder: UserEncoder | None,
+        item_head: ItemHead | None,
+    ) -> None:
+        super().__init__()
+        self.lm = lm
+        self.context = context
+        self.encoder = encoder
+        self.item_head = item_head
+        context.attach(lm)
+
+    def read_user(self, events: EventBatch) -> UserMemory | None:
+        """Return the user memory of a batch of histories, or None without an encoder."""
+        if self.encoder is None:
+            return None
+        states_BPE = self.encoder(events)
+        memory = self.context.compress(states_BPE[:, 1:], events.mask)
+        rows = torch.arange(len(states_BPE), device=states_BPE.device)
+        memory.state_BE = states_BPE[rows, events.mask.sum(dim=1)]
+        return memory
+
+    def answer_logits(
+        self, memory: UserMemory | None, prompt: TokenBatch, answer: TokenBatch
+    ) -> Tensor:
+        """Return the logits ``[B, A, V]`` that predict each answer token, and no others."""
+        prompt_BSD, prompt_mask_BS = self._embed(memory, prompt)
+        answer_BAD = self.lm.get_input_embeddings()(answer.ids_BT)
+        embeds_BSD = torch.cat([prompt_BSD, answer_BAD], dim=1)
+        mask_BS = torch.cat([prompt_mask_BS, answer.mask_BT], dim=1)
+        answer_length = answer.ids_BT.shape[1]
+        output = self.lm(
+            inputs_embeds=embeds_BSD,
+            attention_mask=mask_BS.long(),
+            position_ids=positions(mask_BS),
+            logits_to_keep=answer_length + 1,
+            use_cache=False,
+        )
+        logits_BAV: Tensor = output.logits[:, :-1]
+        return logits_BAV
+
+    def prefill(self, memory: UserMemory | None, prompt: TokenBatch) -> Prefill:
+        """Read a prompt once; :meth:`extend` continues from what it returns."""
+        embeds_BSD, mask_BS = self._embed(memory, prompt)
+        output = self.lm(
+            inputs_embeds=embeds_BSD,
+            attention_mask=mask_BS.long(),
+            position_ids=positions(mask_BS),
+            # Without a config the cache keeps every position, also for sliding windows: the mask
+            # decides what is seen, and the cache can be cut back to the prompt.
+            cache=DynamicCache(),
+            logits_to_keep=1,
+            use_cache=True,
+        )
+        return Prefill(output.cache, mask_BS, output.logits[:, -1])
+
+    def extend(
+        self, cache: Cache, ids_BT: Tensor, mask_B1TS: Tensor, at_BT: Tensor, keys_at_BS: Tensor
+    ) -> Tensor:
+        """Return logits ``[B, T, V]`` of tokens that follow the cache under a mask of their own.
+
+        Args:
+            cache: Keys and values so far; grows by T.
+            ids_BT: Tokens, not necessarily one sequence: a level or a piece of a tree.
+            mask_B1TS: True where a token may look, over the cache and the T new tokens.
+            at_BT: Position of each token.
+            keys_at_BS: Position of everything in the cache and of the new tokens.
+        """
+        output = self.lm(
+            input_ids=ids_BT,
+            attention_mask=self._biases(mask_B1TS, at_BT, keys_at_BS),
+            position_ids=at_BT,
+            cache=cache,
+            use_cache=True,
+        )
+        logits_BTV: Tensor = output.logits
+        return logits_BTV
+
+    def item_scores(self, memory: UserMemory | None, prompt: TokenBatch) -> Tensor:
+        """Return one score per item id ``[B, I]`` from the last prompt position."""
+        if self.item_head is None:
+            raise RuntimeError("this model was built without an item head")
+        embeds_BSD, mask_BS = self._embed(memory, prompt)
+        output = self.lm.base_model(
+            inputs_embeds=embeds_BSD,
+            attention_mask=mask_BS.long(),
+            position_ids=positions(mask_BS),
+            use_cache=False,
+        )
+        state_BE = None if memory is None else memory.state_BE
+        scores_BI: Tensor = self.item_head(output.last_hidden_state[:, -1], state_BE)
+        return scores_BI
+
+    def _embed(self, memory: UserMemory | None, text: TokenBatch) -> tuple[Tensor, Tensor]:
+        """Bind the memory and return input vectors ``[B, S, D]`` with their mask."""
+        self.context.bind(memory)
+        embeds_BTD = self.lm.get_input_embeddings()(text.ids_BT)
+        prefix = self.context.prefix(memory, text.ids_BT.shape[0])
+        if prefix is None:
+            return embeds_BTD, text.mask_BT
+        prefix_BPD, prefix_mask_BP = prefix
+        embeds_BSD = torch.cat([prefix_BPD.to(embeds_BTD.dtype), embeds_BTD], dim=1)
+        mask_BS = torch.cat([prefix_mask_BP, text.mask_BT], dim=1)
+        # Padding goes to the far left: sliding-window models count columns, not positions.
+        order_BS = mask_BS.long().argsort(dim=1, stable=True)
+        order_BSD = order_BS[:, :, None].expand_as(embeds_BSD)
+        return embeds_BSD.gather(1, order_BSD), mask_BS.gather(1, order_BS)
+
+    def _biases(
+        self, mask_B1TS: Tensor, at_BT: Tensor, keys_at_BS: Tensor
+    ) -> Tensor | dict[str, Tensor]:
+        """Return what is added to attention scores, per kind of layer where kinds differ."""
+        config = self.lm.config.get_text_config()
+        kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+        dtype = self.lm.dtype
+        distance_B1TS = (at_BT[:, :, None] - keys_at_BS[:, None, :])[:, None]
+        biases = {}
+        for kind in kinds:
+            seen = mask_B1TS
+            if kind == "sliding_attention":
+                seen = seen & (distance_B1TS < config.sliding_window)
+            zeros = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
+            biases[kind] = zeros.masked_fill(~seen, torch.finfo(dtype).min)
+        return next(iter(biases.values())) if len(kinds) == 1 else biases
+
+
+def positions(mask_BS: Tensor) -> Tensor:
+    """Return position ids that count real positions only, so that padding changes nothing."""
+    return (mask_BS.long().cumsum(dim=1) - 1).clamp(min=0)

@@ -1,0 +1,80 @@
+"""What a way of giving a user to a language model must offer.
+
+A context is two choices: how the user memory enters the model (not at all, as soft prompt, by
+cross-attention) and how many recent events are also written as text.
+
+Shape suffixes: B batch, L events, U user vectors, P prefix positions, D text width, E user width.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from userllm.context.memory import UserMemory
+from userllm.cost.flops import Count, Flops
+
+
+@dataclass(frozen=True)
+class ContextFlops:
+    """Forward work of a context for one question.
+
+    Attributes:
+        memory: Done once per user; can be cached.
+        reading: Done by every text token, in all reading blocks together.
+        first_block: The lowest block whose input depends on the user; None when none does.
+    """
+
+    memory: Flops
+    reading: Flops
+    first_block: int | None
+
+
+class Context(Protocol):
+    """One way a user reaches the language model; every option of ``context=`` is one.
+
+    Attributes:
+        text_events: How many of the last events are written into the prompt.
+        reads_memory: Whether an encoder is needed at all.
+    """
+
+    text_events: int
+    reads_memory: bool
+
+    def attach(self, model: PreTrainedModel) -> None:
+        """Connect to the language model, once, without changing its weights or its keys."""
+        ...
+
+    def compress(self, states_BLE: Tensor, mask_BL: Tensor) -> UserMemory:
+        """Return the user memory made from the encoder's event states."""
+        ...
+
+    def bind(self, memory: UserMemory | None) -> None:
+        """Give the memory that the following forward passes of the language model read."""
+        ...
+
+    def prefix(self, memory: UserMemory | None, batch: int) -> tuple[Tensor, Tensor] | None:
+        """Return input vectors ``[B, P, D]`` and their mask, to stand before the text, or None."""
+        ...
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Yield its weights, as any module does."""
+        ...
+
+    def vectors(self, events: Count) -> Count:
+        """Return how many user vectors so many events give."""
+        ...
+
+    def prefix_length(self, events: Count) -> Count:
+        """Return how many prefix positions so many events give."""
+        ...
+
+    def flops(self, events: Count, tokens: Count) -> ContextFlops:
+        """Return the work of making the memory once, and of reading it with every token."""
+        ...
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """Return every parameter of this context under ``memory`` or ``gates``."""
+        ...

@@ -1,0 +1,106 @@
+"""Soft prompt: user vectors projected to the text width and put before the text.
+
+Shape suffixes: B batch, L events, U user vectors, P prefix positions, D text width, E user width.
+"""
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from userllm.context.compression import Compression
+from userllm.context.memory import UserMemory
+from userllm.context.protocol import ContextFlops
+from userllm.cost.flops import Count, Flops, linear, weight_count
+
+
+class SoftPrompt(nn.Module):
+    """Prepend ``[learned vectors] + [projected user vectors]`` (Source: User-LLM §4.4, Table 6).
+
+    The paper sets a "task prompt length" of 10 without saying whether these are extra learned
+    vectors; here they are (``learned_vectors=10``). With ``perceiver_latents=10`` and
+    ``learned_vectors=0`` the history itself is compressed to ten vectors, the other reading.
+
+    Args:
+        text_dim: Width D of the language model.
+        user_dim: Width E of the encoder.
+        learned_vectors: Learned vectors in front, the same for every user.
+        memory_events: How many of the last events to keep; None keeps all.
+        perceiver_latents: Perceiver latents; 0 leaves the Perceiver out.
+        perceiver_layers: Perceiver layers.
+        perceiver_heads: Perceiver attention heads.
+    """
+
+    text_events = 0
+    reads_memory = True
+
+    def __init__(
+        self,
+        *,
+        text_dim: int,
+        user_dim: int,
+        learned_vectors: int,
+        memory_events: int | None,
+        perceiver_latents: int,
+        perceiver_layers: int,
+        perceiver_heads: int,
+    ) -> None:
+        super().__init__()
+        self.compression = Compression(
+            user_dim=user_dim,
+            memory_events=memory_events,
+            latents=perceiver_latents,
+            layers=perceiver_layers,
+            heads=perceiver_heads,
+        )
+        self.norm = nn.LayerNorm(user_dim)
+        self.projection = nn.Linear(user_dim, text_dim)
+        self.learned = nn.Parameter(torch.empty(learned_vectors, text_dim))
+
+    def attach(self, model: PreTrainedModel) -> None:
+        """Start every vector at the scale of the model's own token embeddings.
+
+        A vector of zeros in first place stays zero through all blocks of a bias-free model, and
+        each RMSNorm then multiplies its gradient by 1/sqrt(eps) until it is not a number.
+        """
+        embeddings = model.get_input_embeddings().get_parameter("weight")
+        scale = float(embeddings.detach().float().std())
+        nn.init.normal_(self.learned, std=scale)
+        nn.init.normal_(self.projection.weight, std=scale * self.projection.in_features**-0.5)
+        nn.init.normal_(self.projection.bias, std=scale)
+
+    def compress(self, states_BLE: Tensor, mask_BL: Tensor) -> UserMemory:
+        """Return the vectors to project."""
+        memory: UserMemory = self.compression(states_BLE, mask_BL)
+        return memory
+
+    def bind(self, memory: UserMemory | None) -> None:
+        """Nothing inside the blocks reads the memory."""
+
+    def prefix(self, memory: UserMemory | None, batch: int) -> tuple[Tensor, Tensor]:
+        """Return the vectors that stand before the text, and which of them are real."""
+        learned_BPD = self.learned.expand(batch, -1, -1)
+        mask_BP = torch.ones(learned_BPD.shape[:2], dtype=torch.bool, device=self.learned.device)
+        if memory is None:
+            return learned_BPD, mask_BP
+        projected_BUD = self.projection(self.norm(memory.vectors_BUE))
+        return (
+            torch.cat([learned_BPD, projected_BUD], dim=1),
+            torch.cat([mask_BP, memory.mask_BU], dim=1),
+        )
+
+    def vectors(self, events: Count) -> Count:
+        """Return how many vectors are projected."""
+        return self.compression.vectors(events)
+
+    def prefix_length(self, events: Count) -> Count:
+        """Return the learned and the projected positions."""
+        return self.learned.shape[0] + self.vectors(events)
+
+    def flops(self, events: Count, tokens: Count) -> ContextFlops:
+        """Return the work of compressing and projecting; reading is the blocks' own work."""
+        projected = linear(self.vectors(events), weight_count(self.projection))
+        return ContextFlops(self.compression.flops(events) + projected, Flops(), first_block=0)
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """All parameters count as projection."""
+        return {"memory": list(self.parameters())}

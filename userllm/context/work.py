@@ -1,0 +1,123 @@
+"""What one question costs a joined model, forward and in training, in closed form."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from userllm.context.model import UserLLM
+from userllm.context.protocol import Context
+from userllm.cost.flops import Count, Flops, attention, learned_share, linear, weight_count
+from userllm.encoder.protocol import UserEncoder
+from userllm.lm.blocks import decoder_blocks
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How much one question makes the model read; entries may be arrays over questions.
+
+    Attributes:
+        events: Events the encoder reads.
+        prompt: Text tokens of the prompt.
+        answer: Answer tokens in training, trie nodes when ranking.
+        logits: Positions whose logits are computed.
+    """
+
+    events: Count
+    prompt: Count
+    answer: Count
+    logits: Count
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A part of the model: its work, whether the gradient passes it, what share of it learns."""
+
+    part: str
+    work: Flops
+    inputs: bool
+    learned: float
+
+
+def forward_flops(model: UserLLM, lengths: Lengths) -> dict[str, Count]:
+    """Return the forward FLOPs of one question by part."""
+    parts: dict[str, Count] = {}
+    for piece in _pieces(model, lengths):
+        parts[piece.part] = parts.get(piece.part, 0.0) + piece.work.total
+    return parts
+
+
+def answer_flops(model: UserLLM, lengths: Lengths, queries: int, keys: int) -> Count:
+    """Return the FLOPs of reading answer nodes behind a cached prompt.
+
+    Args:
+        model: The joined model.
+        lengths: The prompt's lengths.
+        queries: Nodes read in one pass.
+        keys: Positions they attend over beyond the prompt, themselves included.
+    """
+    before = model.context.prefix_length(lengths.events) + lengths.prompt
+    blocks = decoder_blocks(model.lm)
+    one = attention(queries, before + keys, attention_width(model))
+    work = linear(queries, weight_count(*blocks))
+    work += Flops(attention=len(blocks) * one.attention)
+    work += model.context.flops(lengths.events, queries).reading
+    work += linear(queries, model.lm.get_output_embeddings().weight.numel())
+    return work.total
+
+
+def training_flops(model: UserLLM, lengths: Lengths) -> Count:
+    """Return forward and backward FLOPs of one training example.
+
+    Exact for whole blocks; inside the lowest block that learns, the few products whose input
+    needs no gradient are counted as if it did.
+    """
+    pieces = _pieces(model, lengths)
+    return sum(p.work.training(inputs=p.inputs, learned_share=p.learned) for p in pieces)
+
+
+def _pieces(model: UserLLM, lengths: Lengths) -> Iterator[_Piece]:
+    context = model.context
+    tokens = context.prefix_length(lengths.events) + lengths.prompt + lengths.answer
+    user_side = context.flops(lengths.events, tokens)
+    if model.encoder is not None:
+        learning = _learns(model.encoder)
+        yield _Piece("encoder", model.encoder.flops(lengths.events + 1), learning, 1.0 * learning)
+        memory_learns = 1.0 * _learns(context)
+        yield _Piece("memory", user_side.memory, learning, memory_learns)
+        yield _Piece("reading", user_side.reading, _learns(context), memory_learns)
+    width = attention_width(model)
+    first = _first_gradient(model, user_side.first_block)
+    for number, block in enumerate(decoder_blocks(model.lm)):
+        work = linear(tokens, weight_count(block)) + attention(tokens, tokens, width)
+        yield _Piece("blocks", work, number >= first, learned_share(block))
+    head_learns = _learns(model.lm.get_output_embeddings())
+    yield _Piece("head", head_work(model, lengths), True, 1.0 * head_learns)
+
+
+def head_work(model: UserLLM, lengths: Lengths) -> Flops:
+    """Return the work of the output layer, or of the item head where there is one."""
+    if model.item_head is not None:
+        return linear(1.0, model.item_head.weight_count())
+    return linear(lengths.logits, model.lm.get_output_embeddings().weight.numel())
+
+
+def attention_width(model: UserLLM) -> int:
+    """Return the width of all attention heads of a block together."""
+    config = model.lm.config.get_text_config()
+    heads = int(config.num_attention_heads)
+    return heads * int(getattr(config, "head_dim", None) or config.hidden_size // heads)
+
+
+def _first_gradient(model: UserLLM, user_block: int | None) -> int:
+    """Return the lowest block that a gradient passes through."""
+    blocks = decoder_blocks(model.lm)
+    learning = [number for number, block in enumerate(blocks) if _learns(block)]
+    embeddings = [0] if _learns(model.lm.get_input_embeddings()) else []
+    user_learns = _learns(model.context) or (model.encoder is not None and _learns(model.encoder))
+    user = [user_block] if user_block is not None and user_learns else []
+    return min([*learning, *embeddings, *user], default=len(blocks))
+
+
+def _learns(module: nn.Module | UserEncoder | Context) -> bool:
+    return any(p.requires_grad for p in module.parameters())
