@@ -1,0 +1,113 @@
+"""Likelihood scorers: exhaustive equals one title at a time, beams equal exhaustive when wide."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.context.fakes import histories
+from tests.context.families import families, token_rows
+from tests.context.test_contexts import left_padded, make_model, whole
+from userllm.context.model import UserLLM
+from userllm.task import likelihood
+from userllm.task.beam import beam_scores, top_overlap
+from userllm.task.likelihood import exhaustive_scores
+from userllm.task.trie import Trie
+
+END = 2
+TITLES = [
+    [5, 6, 7],
+    [5, 6],
+    [5, 9, 9, 4],
+    [8],
+    [8, 8],
+    [8, 8, 8, 8, 8],
+    [10, 11],
+    [5, 6, 7],
+    [30, 31, 32, 33],
+]
+
+
+def one_by_one(model: UserLLM, prompts, memory) -> Tensor:
+    """Score every title on its own, without cache or trie."""
+    columns = []
+    for title in TITLES:
+        answer = torch.tensor([[*title, END]]).expand(prompts.ids_BT.shape[0], -1)
+        logits = model.answer_logits(memory, prompts, whole(answer))
+        steps = logits.log_softmax(-1).gather(2, answer[:, :, None])[:, :, 0]
+        columns.append(steps.sum(dim=1))
+    return torch.stack(columns, dim=1)
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(likelihood, "PIECE", 3)
+
+
+@pytest.mark.parametrize("family", families())
+@pytest.mark.parametrize("kind", ["none", "gated", "plain", "soft_prompt"])
+@pytest.mark.usefixtures("small_pieces")
+def test_cached_tree_scoring_equals_uncached_titles(family: str, kind: str) -> None:
+    model = make_model(kind, family)
+    prompts = left_padded(token_rows(2, 7), [7, 4])
+    trie = Trie(TITLES, END)
+    with torch.no_grad():
+        memory = model.read_user(histories([4, 2]))
+        expected = one_by_one(model, prompts, memory)
+        exact = exhaustive_scores(model, model.prefill(memory, prompts), trie)
+        wide = beam_scores(model, model.prefill(memory, prompts), trie, beams=100)
+    torch.testing.assert_close(exact, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(wide, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_narrow_beam_scores_what_it_reaches_exactly_and_the_rest_not_at_all() -> None:
+    model = make_model("gated")
+    prompts = whole(token_rows(2, 5))
+    trie = Trie(TITLES, END)
+    with torch.no_grad():
+        memory = model.read_user(histories([4, 2]))
+        exact = exhaustive_scores(model, model.prefill(memory, prompts), trie)
+        narrow = beam_scores(model, model.prefill(memory, prompts), trie, beams=1)
+    reached = torch.isfinite(narrow)
+    assert 0 < int(reached.sum()) < reached.numel()
+    torch.testing.assert_close(narrow[reached], exact[reached], atol=1e-4, rtol=1e-4)
+
+
+def test_scoring_leaves_the_prompt_cache_as_it_was() -> None:
+    model = make_model("none")
+    prompts = whole(token_rows(1, 5))
+    trie = Trie(TITLES, END)
+    with torch.no_grad():
+        prefill = model.prefill(None, prompts)
+        first = exhaustive_scores(model, prefill, trie)
+        beam_scores(model, prefill, trie, beams=2)
+        again = exhaustive_scores(model, prefill, trie)
+    assert torch.equal(first, again)
+
+
+def test_equal_titles_share_a_leaf_and_prefixes_do_not() -> None:
+    trie = Trie(TITLES, END)
+    assert trie.leaf_A[0] == trie.leaf_A[7]
+    assert len(set(trie.leaf_A.tolist())) == len(TITLES) - 1
+    assert trie.is_leaf_N.sum() == len(TITLES) - 1
+
+
+def test_pieces_score_every_node_below_the_first_level_once() -> None:
+    trie = Trie(TITLES, END)
+    for size in (1, 2, 100):
+        scored = np.concatenate([piece.children for piece in trie.pieces(size)])
+        assert sorted(scored) == sorted(np.flatnonzero(trie.parent_N >= 0))
+
+
+def test_all_probabilities_of_a_complete_trie_sum_to_one_at_most() -> None:
+    model = make_model("none")
+    with torch.no_grad():
+        prefill = model.prefill(None, whole(token_rows(1, 4)))
+        scores = exhaustive_scores(model, prefill, Trie([[t] for t in range(3, 97)], END))
+    assert 0 < float(scores.exp().sum()) <= 1
+
+
+def test_overlap_counts_common_best_answers() -> None:
+    first = torch.tensor([[4.0, 3.0, 2.0, 1.0]])
+    second = torch.tensor([[4.0, 1.0, 3.0, 2.0]])
+    assert top_overlap(first, second, 2) == 0.5

@@ -1,0 +1,104 @@
+"""All answers of a closed set as one prefix tree of tokens.
+
+Nodes are numbered depth first, so a run of consecutive nodes is a piece of the tree that can be
+scored in one forward pass under a mask that lets every node see its ancestors.
+
+Shape suffixes: N nodes, A answers, C nodes of one piece.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Nodes that are read together, and the children whose probability they give.
+
+    Attributes:
+        nodes_C: Node numbers, ancestors first.
+        visible_CC: True where a node may see another: itself and its ancestors.
+        children: Nodes scored by this piece.
+        readers: For each child, the row of its parent among ``nodes_C``.
+    """
+
+    nodes_C: Ints
+    visible_CC: NDArray[np.bool_]
+    children: Ints
+    readers: Ints
+
+
+class Trie:
+    """A prefix tree over token sequences that all end with the same terminator.
+
+    The terminator makes the set prefix-free: no answer is the beginning of another, and every leaf
+    is the end of an answer. Equal sequences (remakes with the same name) share a leaf.
+
+    Args:
+        sequences: Token ids of each answer, without terminator.
+        terminator: Token that ends an answer.
+    """
+
+    def __init__(self, sequences: list[list[int]], terminator: int) -> None:
+        tokens, parents, depths = [], [], []
+        leaf_A = np.zeros(len(sequences), dtype=np.int64)
+        path: list[int] = []
+        previous: list[int] = []
+        for answer in sorted(range(len(sequences)), key=sequences.__getitem__):
+            sequence = [*sequences[answer], terminator]
+            shared = _common_prefix(previous, sequence)
+            del path[shared:]
+            for token in sequence[shared:]:
+                tokens.append(token)
+                parents.append(path[-1] if path else -1)
+                depths.append(len(path))
+                path.append(len(tokens) - 1)
+            leaf_A[answer] = path[-1]
+            previous = sequence
+        self.token_N = np.array(tokens, dtype=np.int64)
+        self.parent_N = np.array(parents, dtype=np.int64)
+        self.depth_N = np.array(depths, dtype=np.int64)
+        self.leaf_A = leaf_A
+        self.is_leaf_N = np.zeros(len(tokens), dtype=bool)
+        self.is_leaf_N[leaf_A] = True
+        # Children of node n: child_order[child_start[n + 1] : child_start[n + 2]]; root is -1.
+        self.child_order = np.argsort(self.parent_N, kind="stable")
+        counts = np.bincount(self.parent_N + 1, minlength=len(tokens) + 1)
+        self.child_start = np.concatenate([[0], np.cumsum(counts)])
+
+    def children(self, node: int) -> Ints:
+        """Return the children of a node; -1 is the root."""
+        kids: Ints = self.child_order[self.child_start[node + 1] : self.child_start[node + 2]]
+        return kids
+
+    def pieces(self, size: int) -> list[Piece]:
+        """Cut the inner nodes into pieces of ``size`` new nodes, each with its ancestors."""
+        inner = np.flatnonzero(~self.is_leaf_N)
+        return [self._piece(inner[first : first + size]) for first in range(0, len(inner), size)]
+
+    def _piece(self, new: Ints) -> Piece:
+        ancestors: list[int] = []
+        node = int(self.parent_N[new[0]])
+        while node >= 0:
+            ancestors.append(node)
+            node = int(self.parent_N[node])
+        nodes = np.concatenate([np.array(ancestors[::-1], dtype=np.int64), new])
+        row_of = {int(n): row for row, n in enumerate(nodes)}
+        visible = np.eye(len(nodes), dtype=bool)
+        for row, n in enumerate(nodes):
+            parent = int(self.parent_N[n])
+            if parent >= 0:
+                visible[row] |= visible[row_of[parent]]
+        children = np.concatenate([self.children(int(n)) for n in new])
+        readers = np.array([row_of[int(self.parent_N[c])] for c in children], dtype=np.int64)
+        return Piece(nodes, visible, children, readers)
+
+
+def _common_prefix(first: list[int], second: list[int]) -> int:
+    for index, (a, b) in enumerate(zip(first, second, strict=False)):
+        if a != b:
+            return index
+    return min(len(first), len(second))
