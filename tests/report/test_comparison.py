@@ -1,0 +1,190 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from userllm.errors import UserError
+from userllm.metric.interval import interval
+from userllm.report.comparison import build_tables
+from userllm.report.results import load
+
+
+def table_of(fake_runs, baseline=None):
+    (table,) = build_tables([load(folder) for folder in fake_runs.folders], baseline)
+    return table
+
+
+def row_of(table, label):
+    return next(row for row in table.rows if row.label == label)
+
+
+def test_seeds_are_averaged_user_by_user_before_the_interval(fake_runs):
+    folders = [fake_runs.finished("cross_attention", seed=seed) for seed in (0, 1, 2)]
+    (row,) = table_of(fake_runs).models
+    per_seed = [
+        pl.read_parquet(folder / "per_user.parquet")
+        .filter(pl.col("method") == "cross_attention")
+        .sort("user")["accuracy"]
+        .to_numpy()
+        for folder in folders
+    ]
+    assert row.seeds == [0, 1, 2]
+    assert row.score == interval(np.mean(per_seed, axis=0))
+
+
+def test_costs_are_averaged_over_seeds(fake_runs):
+    for seed, seconds in enumerate((10, 20, 60)):
+        fake_runs.finished("none", seed=seed, cost={"training_seconds": seconds})
+    (row,) = table_of(fake_runs).models
+    assert row.cost_of("training_seconds") == 30
+    assert row.cost_of("latency_ms", "threads") == 2
+
+
+def test_runs_with_other_settings_are_rows_of_their_own(demo):
+    labels = [row.label for row in demo[0].models]
+    assert labels == [
+        "hybrid (events=50)",
+        "hybrid (events=10)",
+        "cross_attention",
+        "soft_prompt",
+        "text_prompt",
+        "none",
+    ]
+
+
+def test_references_are_shown_once(demo):
+    references = [row.label for row in demo[0].references]
+    assert references == ["count_history", "majority"]
+
+
+def test_a_reference_that_depends_on_a_setting_stays(fake_runs):
+    fake_runs.finished("none")
+    folder = fake_runs.finished("hybrid")
+    frame = pl.read_parquet(folder / "per_user.parquet")
+    is_floor = pl.col("method") == "count_history"
+    frame.with_columns(accuracy=pl.when(is_floor).then(0.0).otherwise("accuracy")).write_parquet(
+        folder / "per_user.parquet"
+    )
+    floors = [row for row in table_of(fake_runs).references if row.method == "count_history"]
+    assert sorted(row.score.mean for row in floors) == [0.0, pytest.approx(0.79, abs=0.01)]
+
+
+def test_the_order_of_the_runs_does_not_matter(fake_runs):
+    loaded = [load(folder) for folder in fake_runs.demo()]
+    (one,), (other,) = build_tables(loaded), build_tables(loaded[::-1])
+    assert [(r.label, r.score, r.delta) for r in one.rows] == [
+        (r.label, r.score, r.delta) for r in other.rows
+    ]
+
+
+def test_other_data_under_the_same_name_is_refused_with_both_fingerprints(fake_runs):
+    fake_runs.finished("none", fingerprint="a" * 64)
+    fake_runs.finished("hybrid", fingerprint="b" * 64)
+    with pytest.raises(UserError, match=r"(?s)'movielens_100k'.*aaaa.*bbbb"):
+        table_of(fake_runs)
+
+
+def test_other_data_and_other_protocols_get_tables_of_their_own(fake_runs):
+    fake_runs.finished("none")
+    fake_runs.finished("none", protocol="global_time")
+    fake_runs.finished("none", data="synthetic", fingerprint="s" * 64)
+    tables = build_tables([load(folder) for folder in fake_runs.folders])
+    assert [(t.setting.data, t.setting.protocol.split(",")[0]) for t in tables] == [
+        ("movielens_100k", "global_time"),
+        ("movielens_100k", "leave_last_out"),
+        ("synthetic", "leave_last_out"),
+    ]
+
+
+def test_a_copy_of_a_run_counts_once(fake_runs):
+    fake_runs.finished("none")
+    fake_runs.finished("none", copy="again")
+    (row,) = table_of(fake_runs).models
+    assert row.seeds == [0]
+
+
+def test_two_results_of_one_cell_that_disagree_are_refused(fake_runs):
+    fake_runs.finished("none")
+    fake_runs.finished("none", copy="again", right=0.9)
+    with pytest.raises(UserError, match=r"the same run \(seed 0\) and disagree on none"):
+        table_of(fake_runs)
+
+
+def test_the_difference_to_the_baseline_is_paired(fake_runs):
+    fake_runs.finished("none")
+    fake_runs.finished("cross_attention")
+    table = table_of(fake_runs)
+    row, baseline = row_of(table, "cross_attention"), row_of(table, "none")
+    assert row.baseline == "none"
+    assert row.delta.mean == pytest.approx(row.score.mean - baseline.score.mean)
+    unpaired = (row.score.high - row.score.low) + (baseline.score.high - baseline.score.low)
+    assert row.delta.high - row.delta.low < unpaired / 2
+    assert baseline.delta is None
+
+
+def test_another_baseline_can_be_named(fake_runs):
+    fake_runs.finished("none")
+    fake_runs.finished("text_prompt")
+    assert row_of(table_of(fake_runs, "text_prompt"), "none").delta.mean < 0
+
+
+def test_a_floor_can_be_the_baseline(fake_runs):
+    fake_runs.finished("none")
+    assert row_of(table_of(fake_runs, "majority"), "none").baseline == "majority"
+
+
+def test_an_unknown_baseline_lists_the_methods(fake_runs):
+    fake_runs.finished("none")
+    with pytest.raises(UserError, match=r"baseline=nobody: .*'count_history', 'majority', 'none'"):
+        table_of(fake_runs, "nobody")
+
+
+def test_without_a_baseline_there_are_no_differences(fake_runs):
+    fake_runs.finished("hybrid")
+    assert row_of(table_of(fake_runs), "hybrid").delta is None
+
+
+def test_the_best_and_those_not_distinguishable_from_it_are_marked(demo):
+    marks = {row.label: row.marks.get("accuracy") for row in demo[0].models}
+    assert marks == {
+        "hybrid (events=50)": "best",
+        "hybrid (events=10)": "close",
+        "cross_attention": "close",
+        "soft_prompt": None,
+        "text_prompt": None,
+        "none": None,
+    }
+
+
+def test_a_loss_is_best_when_low(fake_runs):
+    fake_runs.finished("none", metric="loss", right=0.2)
+    fake_runs.finished("hybrid", metric="loss", right=0.9)
+    table = table_of(fake_runs)
+    assert [row.label for row in table.models] == ["none", "hybrid"]
+    assert row_of(table, "none").marks["loss"] == "best"
+    assert row_of(table, "hybrid").marks.get("loss") is None
+
+
+def test_equal_models_are_not_marked(fake_runs):
+    fake_runs.finished("none", right=0.0)
+    fake_runs.finished("hybrid", right=0.0)
+    assert [row.marks.get("accuracy") for row in table_of(fake_runs).models] == [None, None]
+
+
+def test_unfinished_runs_stand_in_the_table_they_belong_to(demo):
+    missing = [(run.method, run.seed, run.state) for run in demo[0].missing]
+    assert missing == [("soft_prompt", 1, "failed"), ("soft_prompt", 2, "running")]
+
+
+def test_unfinished_runs_of_nothing_finished_get_a_table(fake_runs, tmp_path):
+    fake_runs.finished("none")
+    loaded = [load(fake_runs.folders[0]), load(tmp_path / "contextualize" / "gone")]
+    _, waiting = build_tables(loaded)
+    assert (waiting.rows, waiting.missing[0].state) == ([], "not there")
+
+
+def test_nothing_finished_is_an_error_that_lists_the_states(fake_runs):
+    fake_runs.stopped("none", "failed", "disk full")
+    with pytest.raises(
+        UserError, match=r"None of the 1 runs has a result yet:\n.*failed disk full"
+    ):
+        table_of(fake_runs)

@@ -1,0 +1,96 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from userllm.report import figure
+from userllm.report.comparison import build_tables
+from userllm.report.labels import Box, box_of, place
+from userllm.report.pareto import pareto_front
+from userllm.report.results import load
+from userllm.report.scales import log_domain, log_ticks
+
+FLOPS, LATENCY = figure.AXES
+POINTS = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=12)
+
+
+@pytest.fixture
+def table(demo):
+    return demo[0]
+
+
+def test_the_front_holds_what_is_cheaper_or_better_than_everything_else():
+    points = [(3, 0.5), (1, 0.2), (2, 0.6), (4, 0.6), (5, 0.9)]
+    assert pareto_front(points) == [1, 2, 4]
+
+
+def test_the_front_of_a_loss_prefers_low_values():
+    assert pareto_front([(1, 0.9), (2, 0.5), (3, 0.7)], lower=True) == [0, 1]
+
+
+def test_equal_points_share_the_front():
+    assert pareto_front([(1, 0.5), (1, 0.5)]) == [0, 1]
+
+
+@given(POINTS)
+def test_every_point_off_the_front_is_beaten_by_one_on_it(points):
+    front = pareto_front(points)
+    for index, (cost, score) in enumerate(points):
+        beaten = any(
+            points[f][0] <= cost and points[f][1] >= score and points[f] != (cost, score)
+            for f in front
+        )
+        assert beaten != (index in front)
+
+
+@given(st.lists(st.floats(1e-2, 1e18), min_size=1, max_size=8))
+def test_a_log_axis_holds_all_values_and_enough_ticks(values):
+    low, high = log_domain(values)
+    assert low < min(values)
+    assert max(values) < high
+    ticks = log_ticks((low, high))
+    assert len(ticks) >= 2
+    assert all(low <= tick <= high for tick in ticks)
+
+
+def test_labels_do_not_cover_each_other_or_leave_the_frame():
+    points = [(50.0, 50.0), (52.0, 52.0), (390.0, 60.0)]
+    frame = Box(0, 0, 400, 200)
+    labels = place(points, ["first", "second", "at the edge"], [], frame)
+    boxes = [box_of(label, *point) for label, point in zip(labels, points, strict=True)]
+    assert boxes[0].overlap(boxes[1]) == 0
+    assert all(box.overlap(frame) == pytest.approx(box.area) for box in boxes)
+
+
+def test_rows_without_a_cost_are_not_drawn(fake_runs):
+    fake_runs.finished("none", cost={"flops_per_user": 0})
+    fake_runs.finished("hybrid")
+    fake_runs.finished("soft_prompt")
+    (table,) = build_tables([load(folder) for folder in fake_runs.folders])
+    drawn = json.dumps(figure.chart(table, FLOPS).to_dict())
+    assert '"hybrid"' in drawn
+    assert '"label": "none"' not in drawn
+
+
+def test_one_point_is_no_figure(fake_runs):
+    fake_runs.finished("none")
+    (table,) = build_tables([load(folder) for folder in fake_runs.folders])
+    assert figure.chart(table, FLOPS) is None
+
+
+def test_a_figure_is_the_same_every_time(table):
+    assert figure.png([figure.chart(table, FLOPS)]) == figure.png([figure.chart(table, FLOPS)])
+
+
+def test_a_png_is_a_png_and_its_specification_json(table):
+    charts = [figure.chart(table, axis) for axis in figure.AXES]
+    assert figure.png(charts).startswith(b"\x89PNG")
+    assert json.loads(json.dumps(figure.specification(charts)))["vconcat"]
+
+
+def test_the_svg_names_no_outside_address(table):
+    drawn = figure.svg(figure.chart(table, LATENCY))
+    assert drawn.startswith("<svg ")
+    assert "http" not in drawn
+    assert "cross_attention" in drawn

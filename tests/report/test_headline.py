@@ -1,0 +1,45 @@
+import pytest
+
+from userllm.report.comparison import build_tables
+from userllm.report.headline import headline
+from userllm.report.results import load
+
+
+def said(fake_runs):
+    (table,) = build_tables([load(folder) for folder in fake_runs.folders])
+    return headline(table)
+
+
+def test_who_beats_the_baseline_who_leads_what_it_costs_and_the_floor(demo):
+    against, cost, floor = headline(demo[0])
+    assert against.startswith("Better than none beyond the 95 % interval: hybrid (events=50), ")
+    assert against.endswith("not distinguishable from hybrid (events=10) and cross_attention.")
+    assert cost == (
+        "Among the best, cross_attention is the cheapest with 3.56 GFLOP per user, "
+        "44× less than text_prompt (9.8× in measured latency)."
+    )
+    assert floor.startswith("Against the floor count_history (0.792 [")
+    assert "is not distinguishable: −0.042 [" in floor
+
+
+def test_a_difference_within_the_interval_is_no_win(fake_runs):
+    fake_runs.finished("none", right=0.50)
+    fake_runs.finished("hybrid", right=0.52)
+    assert said(fake_runs)[0].startswith("Not distinguishable from none: hybrid.")
+
+
+@pytest.mark.parametrize(("metric", "verdict"), [("accuracy", "Worse"), ("loss", "Better")])
+def test_the_direction_of_the_metric_decides(fake_runs, metric, verdict):
+    fake_runs.finished("none", right=0.8, metric=metric)
+    fake_runs.finished("hybrid", right=0.2, metric=metric)
+    assert said(fake_runs)[0].startswith(f"{verdict} than none beyond the 95 % interval: hybrid.")
+
+
+def test_a_model_alone_claims_nothing(fake_runs):
+    fake_runs.finished("hybrid")
+    assert "is the only model here" in said(fake_runs)[0]
+
+
+def test_a_model_below_the_floor_is_called_worse(fake_runs):
+    fake_runs.finished("none")
+    assert "none is worse: −0.3" in said(fake_runs)[-1]

@@ -1,0 +1,63 @@
+from userllm.report.settings import differing_settings, identity
+
+
+def run_of(*overrides, choices=None, **config):
+    return {
+        "verb": "contextualize",
+        "choices": {"context": "hybrid", "lm": "tiny", **(choices or {})},
+        "config": {"seed": 0, **config},
+        "overrides": list(overrides),
+    }
+
+
+def test_runs_that_differ_in_their_seed_only_are_the_same_cell():
+    one = run_of(seed=0, training={"sampler": {"seed": 0}, "steps": 10})
+    other = run_of(seed=1, training={"sampler": {"seed": 1}, "steps": 10})
+    assert identity(one) == identity(other)
+
+
+def test_runs_that_differ_in_a_value_are_different_cells():
+    assert identity(run_of(history=10)) != identity(run_of(history=50))
+
+
+def test_labels_and_places_do_not_make_another_cell():
+    one = run_of(name="a", group="x", threads=1, paths={"runs": "a"}, logger={"wandb": None})
+    assert identity(one) == identity(run_of())
+
+
+def test_equal_runs_need_no_settings():
+    assert differing_settings([run_of(), run_of()], ["hybrid", "hybrid"]) == ["", ""]
+
+
+def test_a_choice_that_differs_is_said():
+    runs = [run_of(choices={"lm": "tiny"}), run_of(choices={"lm": "smollm2_135m"})]
+    assert differing_settings(runs, ["hybrid"] * 2) == ["lm=tiny", "lm=smollm2_135m"]
+
+
+def test_the_method_itself_is_no_setting():
+    runs = [run_of(choices={"context": "none"}), run_of(choices={"context": "hybrid"})]
+    assert differing_settings(runs, ["none", "hybrid"]) == ["", ""]
+
+
+def test_values_that_only_follow_another_are_said_once():
+    runs = [
+        run_of(f"history={n}", history=n, task={"window": n}, context={"events": n})
+        for n in (10, 50)
+    ]
+    assert differing_settings(runs, ["hybrid"] * 2) == ["history=10", "history=50"]
+
+
+def test_values_of_other_methods_do_not_count_as_differences():
+    runs = [
+        run_of(choices={"context": "none"}, context={}),
+        run_of(choices={"context": "hybrid"}, context={"events": 10}),
+    ]
+    assert differing_settings(runs, ["none", "hybrid"]) == ["", ""]
+
+
+def test_keys_that_end_alike_stay_apart():
+    runs = [
+        run_of(lm={"width": a}, encoder={"width": b}) for a, b in ((1, 8), (2, 8), (2, 9), (3, 7))
+    ]
+    said = differing_settings(runs, ["hybrid"] * 4)
+    assert said[0] == "encoder.width=8, lm.width=1"

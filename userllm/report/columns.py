@@ -1,0 +1,229 @@
+"""What the tables show: columns in four groups, and one grid of cells for every renderer.
+
+The terminal, Markdown and the page print the same grid, so they cannot disagree.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import isnan
+from typing import Literal
+
+from userllm.metric.interval import Interval
+from userllm.report import units
+from userllm.report.comparison import Table
+from userllm.report.results import Unfinished
+from userllm.report.rows import Row, lower_is_better
+
+Group = Literal["method", "quality", "reading one user", "learning"]
+GROUPS: tuple[Group, ...] = ("method", "quality", "reading one user", "learning")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry: the text, a smaller addition (an interval), and what sorting compares."""
+
+    text: str = units.EMPTY
+    detail: str = ""
+    order: float | None = None
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading with its explanation, and how a row fills it."""
+
+    group: Group
+    title: str
+    help: str
+    cell: Callable[[Row], Cell]
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Line:
+    """One printed row of a grid."""
+
+    kind: Literal["model", "reference", "missing"]
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Columns and lines, ready to be printed; a column in which nothing stands is left out."""
+
+    columns: list[Column]
+    lines: list[Line]
+
+    def only(self, *groups: Group) -> "Grid":
+        """Return the part of the grid that belongs to ``groups``."""
+        keep = [index for index, column in enumerate(self.columns) if column.group in groups]
+        return _pick(self, keep)
+
+
+def grid(table: Table) -> Grid:
+    """Lay out one table: models, then references, then what is missing."""
+    columns = [*_method(), *_accuracy(table), *_reading(table), *_learning()]
+    lines = [
+        Line("reference" if row.kind == "reference" else "model", [c.cell(row) for c in columns])
+        for row in table.rows
+    ]
+    filled = [
+        index
+        for index, column in enumerate(columns)
+        if column.title in ("method", table.setting.primary)
+        or any(line.cells[index].text not in ("", units.EMPTY) for line in lines)
+        or (column.title == "settings" and table.missing)
+    ]
+    shown = _pick(Grid(columns, lines), filled)
+    missing = [_missing_line(run, len(filled)) for run in table.missing]
+    return Grid(shown.columns, [*shown.lines, *missing])
+
+
+def scorers_of(table: Table) -> list[str]:
+    """Return how answers were scored; one name stands in the notes, several in a column."""
+    return sorted({row.scorer for row in table.models})
+
+
+def machines_of(table: Table) -> list[str]:
+    """Return where latencies were measured; one place stands in the notes, several in a column."""
+    return sorted({place for row in table.rows if (place := machine(row))})
+
+
+def machine(row: Row) -> str | None:
+    """Say where a row's latency was measured, as far as rows must agree to be compared."""
+    latency = row.cost and row.cost.get("latency_ms")
+    if not latency:
+        return None
+    threads = latency["threads"]
+    return f"{latency['device']}, {threads} thread{'' if threads == 1 else 's'}"
+
+
+def interval_text(value: Interval, write: Callable[[float], str] = units.score) -> str:
+    """Return ``[low, high]``, or nothing where no per-user values exist."""
+    return "" if isnan(value.low) else f"[{write(value.low)}, {write(value.high)}]"
+
+
+def _pick(whole: Grid, keep: Sequence[int]) -> Grid:
+    """Return a grid of some of the columns."""
+    return Grid(
+        [whole.columns[index] for index in keep],
+        [Line(line.kind, [line.cells[index] for index in keep]) for line in whole.lines],
+    )
+
+
+def _missing_line(run: Unfinished, width: int) -> Line:
+    """Show what was asked for, and why there are no numbers."""
+    seed = "" if run.seed is None else f"seed={run.seed}"
+    why = run.error.splitlines()[0] if run.error else ""
+    said = [
+        Cell(run.method),
+        Cell(": ".join(filter(None, (seed, why)))),
+        Cell(run.state, mark="missing"),
+    ]
+    return Line("missing", [*said, *(Cell("") for _ in range(width - len(said)))])
+
+
+def _method() -> list[Column]:
+    return [
+        Column("method", "method", "How the user reaches the model", _named, numeric=False),
+        Column("method", "settings", "What tells this row from the others", _settings, False),
+    ]
+
+
+def _named(row: Row) -> Cell:
+    return Cell(row.method)
+
+
+def _settings(row: Row) -> Cell:
+    return Cell(row.settings)
+
+
+def _accuracy(table: Table) -> list[Column]:
+    """The primary metric first, its difference to the baseline next to it, then the others."""
+    primary = table.setting.primary
+    others = dict.fromkeys(name for row in table.rows for name in row.metrics if name != primary)
+    baselines = sorted({row.baseline for row in table.rows if row.baseline})
+    delta = f"Δ {baselines[0]}" if len(baselines) == 1 else "Δ baseline"
+    scorers = scorers_of(table)
+    scorer = Column("quality", "scorer", "How answers are scored", _scorer, numeric=False)
+    return [
+        _metric_column(primary),
+        Column("quality", delta, f"Paired difference of {primary}, same users", _delta),
+        *(_metric_column(name) for name in others),
+        *([scorer] if len(scorers) > 1 else []),
+        Column("quality", "n", "Users", lambda row: _number(row.score.n, units.count)),
+        Column("quality", "seeds", "Runs averaged, user by user", _seeds),
+    ]
+
+
+def _metric_column(name: str) -> Column:
+    def cell(row: Row) -> Cell:
+        value = row.metrics.get(name)
+        if value is None:
+            return Cell()
+        detail = interval_text(value)
+        return Cell(units.score(value.mean), detail, value.mean, row.marks.get(name, ""))
+
+    better = "lower is better" if lower_is_better(name) else "higher is better"
+    return Column("quality", name, f"Mean over users and 95 % interval; {better}", cell)
+
+
+def _delta(row: Row) -> Cell:
+    if row.delta is None:
+        return Cell()
+    detail = interval_text(row.delta, units.signed)
+    return Cell(units.signed(row.delta.mean), detail, row.delta.mean)
+
+
+def _scorer(row: Row) -> Cell:
+    return Cell(row.scorer or "")
+
+
+def _seeds(row: Row) -> Cell:
+    return Cell() if row.kind == "reference" else _number(len(row.seeds), units.count)
+
+
+def _reading(table: Table) -> list[Column]:
+    """What one answer costs once everything is trained."""
+    measured = Column("reading one user", "measured on", "For latency", _machine, numeric=False)
+    return [
+        _cost("prompt tokens", "Mean tokens the language model reads per user", units.count),
+        _cost("user vectors", "Vectors handed to the language model per user", units.count),
+        _cost("FLOPs / user", "Closed form; a multiply-add is two", units.flops, "flops_per_user"),
+        _cost("latency p50", "Median, one user at a time", units.milliseconds, "latency_ms", "p50"),
+        _cost("p95", "95th percentile of the latency", units.milliseconds, "latency_ms", "p95"),
+        _cost("peak memory", "Largest resident size", units.memory, "peak_memory_bytes"),
+        *([measured] if len(machines_of(table)) > 1 else []),
+    ]
+
+
+def _learning() -> list[Column]:
+    """What it took to get there; the encoder's pretraining is charged on its own."""
+    flops, seconds = "training_flops", "training_seconds"
+    return [
+        _learn("trainable", "Weights that learn", units.parameters, "trainable_parameters"),
+        _learn("all weights", "Weights in total", units.parameters, "total_parameters"),
+        _learn("examples", "Training examples seen", units.count, "training_examples"),
+        _learn("steps", "Optimiser steps", units.count, "training_steps"),
+        _learn("seconds", "Training time, wall clock", units.duration, seconds),
+        _learn("FLOPs", "Training, forward and backward", units.flops, flops),
+        _learn("pretraining FLOPs", "Spent on the encoder", units.flops, "pretraining_flops"),
+        _learn("pretraining time", "Spent on the encoder", units.duration, "pretraining_seconds"),
+    ]
+
+
+def _cost(title: str, text: str, write: Callable[[float], str], *path: str) -> Column:
+    keys = path or (title.replace(" ", "_"),)
+    return Column("reading one user", title, text, lambda row: _number(row.cost_of(*keys), write))
+
+
+def _learn(title: str, text: str, write: Callable[[float], str], key: str) -> Column:
+    return Column("learning", title, text, lambda row: _number(row.cost_of(key), write))
+
+
+def _number(value: float | None, write: Callable[[float], str]) -> Cell:
+    return Cell() if value is None else Cell(write(value), order=float(value))
+
+
+def _machine(row: Row) -> Cell:
+    return Cell(machine(row) or units.EMPTY)

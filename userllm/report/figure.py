@@ -1,0 +1,245 @@
+"""Accuracy against cost: points with intervals, floors, and the front that nobody beats.
+
+One Vega-Lite specification gives the PNG for papers and the SVG inside the page.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import isnan
+from typing import Any
+
+import altair as alt
+import vl_convert
+
+from userllm.report import units
+from userllm.report.comparison import Table
+from userllm.report.labels import Box, Label, box_of, place
+from userllm.report.pareto import pareto_front
+from userllm.report.rows import Row, lower_is_better
+from userllm.report.scales import Plane, log_domain, log_ticks, padded
+from userllm.report.style import PAGE, PRINT, SHAPES, Theme, configured
+
+VEGA_LITE = "6.4"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A cost that accuracy is drawn against."""
+
+    name: str
+    caption: str
+    path: tuple[str, ...]
+    write: Callable[[float], str]
+
+    def of(self, row: Row) -> float:
+        """Return a row's cost, 0 where there is none."""
+        return float(row.cost_of(*self.path) or 0)
+
+
+AXES = (
+    Axis("flops", "FLOPs per user", ("flops_per_user",), units.flops),
+    Axis("latency", "median latency per user", ("latency_ms", "p50"), units.milliseconds),
+)
+
+
+def chart(
+    table: Table, axis: Axis, *, width: int = 520, height: int = 320, theme: Theme = PRINT
+) -> alt.LayerChart | None:
+    """Draw one table's primary metric against one cost; None for fewer than two points.
+
+    A cost of zero has no place on a logarithmic axis, so such rows are left out.
+    """
+    rows = [row for row in table.models if axis.of(row) > 0]
+    if len(rows) < 2:
+        return None
+    plane = Plane(width, height, log_domain([axis.of(row) for row in rows]), _scores(table))
+    x = _cost_axis(axis, plane)
+    layers = [
+        *_floors(table, rows, axis, plane, theme),
+        *_stairs(rows, axis, plane, x, theme),
+        *_points(table, rows, axis, plane, x, theme),
+        *_names(table, rows, axis, plane, x, theme),
+    ]
+    return alt.LayerChart(layer=layers, width=width, height=height)
+
+
+def methods_of(table: Table) -> list[str]:
+    """Return the methods in the order in which they take colours and shapes."""
+    return sorted({row.method for row in table.models})
+
+
+def png(charts: Sequence[alt.LayerChart]) -> bytes:
+    """Return charts below each other as one picture on white, at twice the nominal size."""
+    drawing = specification(charts)
+    return bytes(vl_convert.vegalite_to_png(drawing, vl_version=VEGA_LITE, scale=2))
+
+
+def specification(charts: Sequence[alt.LayerChart]) -> dict[str, Any]:
+    """Return the Vega-Lite specification behind `png`, to be restyled for a paper."""
+    return configured(alt.vconcat(*charts, spacing=36), PRINT)
+
+
+def svg(drawing: alt.LayerChart) -> str:
+    """Return a chart as an SVG element for a page; it names no outside address."""
+    text = str(vl_convert.vegalite_to_svg(configured(drawing, PAGE), vl_version=VEGA_LITE))
+    start = text.index(' version="1.1"')  # what stands before are the XML namespaces
+    return f"<svg{text[start:]}"
+
+
+def _scores(table: Table) -> tuple[float, float]:
+    """Return the range of the score axis: every interval and every floor fits."""
+    bounds = [bound for row in table.rows for bound in _bounds(row)]
+    return padded(min(bounds), max(bounds))
+
+
+def _bounds(row: Row) -> tuple[float, float]:
+    """Return the interval, or the mean twice where there is none."""
+    score = row.score
+    return (score.mean, score.mean) if isnan(score.low) else (score.low, score.high)
+
+
+def _cost_axis(axis: Axis, plane: Plane) -> alt.X:
+    """Return the cost axis with ticks in human units."""
+    names = {tick: re.sub(r"\.0+\b", "", axis.write(tick)) for tick in log_ticks(plane.costs)}
+    choose = "".join(f"datum.value === {tick!r} ? '{name}' : " for tick, name in names.items())
+    return alt.X(
+        "cost:Q",
+        title=f"{axis.caption} (log scale)",
+        scale=alt.Scale(type="log", domain=list(plane.costs), nice=False),
+        axis=alt.Axis(values=list(names), labelExpr=f"{choose}''", grid=False),
+    )
+
+
+def _score_axis(table: Table, plane: Plane, field: str = "score") -> alt.Y:
+    return alt.Y(
+        f"{field}:Q",
+        title=table.setting.primary,
+        scale=alt.Scale(domain=list(plane.scores), nice=False, zero=False),
+        axis=alt.Axis(tickCount=6, domain=False, ticks=False),
+    )
+
+
+def _data(rows: Sequence[dict[str, Any]]) -> alt.InlineData:
+    return alt.InlineData(values=list(rows))
+
+
+def _floors(
+    table: Table, rows: Sequence[Row], axis: Axis, plane: Plane, theme: Theme
+) -> list[alt.Chart]:
+    """Draw references as dashed lines: what is reached without a language model."""
+    layers = []
+    for row, label, edge in _floor_names(table, rows, axis, plane):
+        data = _data([{"score": row.score.mean, "label": row.label}])
+        base = alt.Chart(data).encode(y=_score_axis(table, plane))
+        rule = base.mark_rule(strokeDash=[4, 4], color=theme.muted, opacity=0.8)
+        name = base.mark_text(
+            align=label.align, baseline="middle", dx=label.dx, dy=label.dy, color=theme.muted
+        )
+        layers += [rule, name.encode(x=alt.value(edge), text="label:N")]
+    return layers
+
+
+def _floor_names(
+    table: Table, rows: Sequence[Row], axis: Axis, plane: Plane
+) -> list[tuple[Row, Label, float]]:
+    """Write each floor's name at the end of its line that is less crowded."""
+    bars = _bars(rows, axis, plane)
+    names = []
+    for row in table.references:
+        y = plane.pixel(plane.costs[0], row.score.mean)[1]
+        ends = [
+            (Label(row.label, 3, -8, "left"), 0.0),
+            (Label(row.label, -3, -8, "right"), float(plane.width)),
+        ]
+        label, edge = min(ends, key=lambda end: box_of(end[0], end[1], y).overlaps(bars))
+        names.append((row, label, edge))
+    return names
+
+
+def _front(rows: Sequence[Row], axis: Axis) -> list[tuple[float, float]]:
+    """Return cost and score of the rows that no other row beats in both, cheapest first."""
+    points = [(axis.of(row), row.score.mean) for row in rows]
+    lower = lower_is_better(rows[0].primary)
+    return [points[index] for index in pareto_front(points, lower=lower)]
+
+
+def _stairs(
+    rows: Sequence[Row], axis: Axis, plane: Plane, x: alt.X, theme: Theme
+) -> list[alt.Chart]:
+    """Draw the front: the best score that each cost can buy."""
+    data = _data([{"cost": cost, "score": score} for cost, score in _front(rows, axis)])
+    line = alt.Chart(data).mark_line(
+        interpolate="step-after", strokeWidth=1.25, color=theme.muted, opacity=0.7
+    )
+    y = alt.Y("score:Q", scale=alt.Scale(domain=list(plane.scores), nice=False, zero=False))
+    return [line.encode(x=x, y=y)]
+
+
+def _points(
+    table: Table, rows: Sequence[Row], axis: Axis, plane: Plane, x: alt.X, theme: Theme
+) -> list[alt.Chart]:
+    """Draw a mark per row, one colour and shape per method, with its interval."""
+    methods = methods_of(table)
+    data = _data(
+        [
+            {
+                "method": row.method,
+                "label": row.label,
+                "cost": axis.of(row),
+                "score": row.score.mean,
+                "low": _bounds(row)[0],
+                "high": _bounds(row)[1],
+            }
+            for row in rows
+        ]
+    )
+    colours = [theme.series[index % len(theme.series)] for index in range(len(methods))]
+    shapes = [SHAPES[index % len(SHAPES)] for index in range(len(methods))]
+    base = alt.Chart(data).encode(
+        x=x,
+        color=alt.Color("method:N", scale=alt.Scale(domain=methods, range=colours), legend=None),
+    )
+    bar = base.mark_rule(strokeWidth=1.5, opacity=0.65)
+    mark = base.mark_point(filled=True, size=75, opacity=1)
+    shape = alt.Shape("method:N", scale=alt.Scale(domain=methods, range=shapes), legend=None)
+    return [
+        bar.encode(y=_score_axis(table, plane, "low"), y2="high:Q"),
+        mark.encode(y=_score_axis(table, plane), shape=shape),
+    ]
+
+
+def _names(
+    table: Table, rows: Sequence[Row], axis: Axis, plane: Plane, x: alt.X, theme: Theme
+) -> list[alt.Chart]:
+    """Write each row's label beside its point, a layer each because offsets are per mark."""
+    points = [plane.pixel(axis.of(row), row.score.mean) for row in rows]
+    frame = Box(0, 0, plane.width, plane.height)
+    drawn = _obstacles(table, rows, axis, plane)
+    labels = place(points, [row.label for row in rows], drawn, frame)
+    return [
+        alt.Chart(_data([{"cost": axis.of(row), "score": row.score.mean, "label": label.text}]))
+        .mark_text(align=label.align, baseline="middle", dx=label.dx, dy=label.dy, color=theme.ink)
+        .encode(x=x, y=_score_axis(table, plane), text="label:N")
+        for row, label in zip(rows, labels, strict=True)
+    ]
+
+
+def _obstacles(table: Table, rows: Sequence[Row], axis: Axis, plane: Plane) -> list[Box]:
+    """Return what labels must not cover: intervals, the front's stairs, floors and their names."""
+    boxes = _bars(rows, axis, plane)
+    corners = [plane.pixel(*point) for point in _front(rows, axis)]
+    for (x, y), (next_x, next_y) in pairwise(corners):
+        boxes += [Box.around((x, y), (next_x, y)), Box.around((next_x, y), (next_x, next_y))]
+    for row, label, edge in _floor_names(table, rows, axis, plane):
+        y = plane.pixel(plane.costs[0], row.score.mean)[1]
+        boxes += [box_of(label, edge, y), Box.around((0, y), (plane.width, y))]
+    return boxes
+
+
+def _bars(rows: Sequence[Row], axis: Axis, plane: Plane) -> list[Box]:
+    """Return what the intervals cover."""
+    return [
+        Box.around(*(plane.pixel(axis.of(row), bound) for bound in _bounds(row))) for row in rows
+    ]

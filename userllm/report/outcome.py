@@ -1,0 +1,53 @@
+"""The outcomes of one run as a table for the terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+
+def outcome_table(outcomes: Sequence[Mapping[str, Any]]) -> Table:
+    """Return one row per method, the primary metric with its interval, the protocol below.
+
+    Args:
+        outcomes: Outcomes of one task and protocol, as ``result.json`` holds them.
+    """
+    first = outcomes[0]
+    primary = first["primary"]
+    names = [primary, *(name for name in first["metrics"] if name != primary)]
+    table = Table(title=f"{first['task']} ({first['part']})", caption=first["protocol"])
+    table.add_column("method")
+    for name in names:
+        table.add_column(name, justify="right")
+    table.add_column("n", justify="right")
+    for outcome in outcomes:
+        metrics = outcome["metrics"]
+        others = [f"{metrics[n]['mean']:.3f}" if n in metrics else "–" for n in names[1:]]
+        n = str(metrics[primary]["n"])
+        table.add_row(outcome["method"], interval_text(metrics[primary]), *others, n)
+    return table
+
+
+def interval_text(metric: Mapping[str, Any]) -> str:
+    """Return ``mean [low, high]``."""
+    return f"{metric['mean']:.3f} [{metric['low']:.3f}, {metric['high']:.3f}]"
+
+
+def cost_table(method: str, cost: Mapping[str, Any]) -> Table:
+    """Return what an answer costs, FLOPs by part included."""
+    table = Table(title=f"Cost of one answer: {method}", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    latency = cost["latency_ms"]
+    machine = f"{latency['threads']} threads, {latency['device']}, load {latency['load']}"
+    rows = {
+        "prompt tokens": f"{cost['prompt_tokens']:.0f}",
+        "user vectors": f"{cost['user_vectors']:.0f}",
+        "GFLOP": f"{cost['flops_per_user'] / 1e9:.2f}",
+        **{f"  {part}": f"{count / 1e9:.3f}" for part, count in cost["flops_parts"].items()},
+        "latency p50 / p95, ms": f"{latency['p50']:.0f} / {latency['p95']:.0f} ({machine})",
+        "peak memory, MB": f"{cost['peak_memory_bytes'] / 1e6:.0f}",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table

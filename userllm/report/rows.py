@@ -1,0 +1,158 @@
+"""One row of a table: the same cell run under several seeds, averaged user by user."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from userllm.errors import UserError
+from userllm.metric.interval import Interval, interval, paired_difference
+from userllm.report.results import Result
+
+_LOWER_IS_BETTER = {"loss", "perplexity", "error", "rmse", "mae"}
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """What a table says about one method.
+
+    Attributes:
+        users: One row per user; every metric is the user's mean over the seeds.
+        metrics: Mean and interval over users; the interval is NaN where no per-user values exist.
+        cost: The ``cost`` of ``result.json``, averaged over the seeds; None for references.
+        settings: What tells the row from others, empty when nothing has to be said.
+        label: A name that no other row of the table has.
+        baseline: Label of the row that ``delta`` compares with; None for the baseline itself.
+        delta: Paired difference of the primary metric to the baseline.
+        marks: Metric name to ``best`` or ``close`` (not distinguishable from the best).
+    """
+
+    method: str
+    kind: str
+    scorer: str
+    primary: str
+    runs: tuple[Result, ...]
+    users: pl.DataFrame
+    metrics: dict[str, Interval]
+    cost: dict[str, Any] | None
+    settings: str = ""
+    label: str = ""
+    baseline: str | None = None
+    delta: Interval | None = None
+    marks: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def score(self) -> Interval:
+        """The primary metric."""
+        return self.metrics[self.primary]
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that were averaged; empty where chance plays no part."""
+        return [result.run["seed"] for result in self.runs if result.run["seed"] is not None]
+
+    def cost_of(self, *path: str) -> float | None:
+        """Follow ``path`` into the cost; None where nothing was measured."""
+        node: Any = self.cost
+        for key in path:
+            node = node.get(key) if isinstance(node, Mapping) else None
+        return node if isinstance(node, int | float) else None
+
+
+def lower_is_better(metric: str) -> bool:
+    """Tell the direction of a metric by its name."""
+    return metric.rpartition("_")[2].partition("@")[0] in _LOWER_IS_BETTER
+
+
+def merge_seeds(pairs: Sequence[tuple[Result, Mapping[str, Any]]]) -> Row:
+    """Average the outcomes of runs that differ in their seed only.
+
+    The interval is over users: seeds are averaged first, so it says how much the number depends
+    on which users were asked, not how much it depends on the seed.
+
+    Raises:
+        UserError: Two folders claim the same seed and disagree.
+    """
+    by_seed: dict[int | None, tuple[Result, Mapping[str, Any]]] = {}
+    for result, outcome in pairs:
+        first = by_seed.setdefault(result.run["seed"], (result, outcome))
+        _refuse_disagreement(first, (result, outcome))
+    results = [result for result, _ in by_seed.values()]
+    outcomes = [outcome for _, outcome in by_seed.values()]
+    users = _mean_over_seeds([result.users_of(outcome) for result, outcome in by_seed.values()])
+    return Row(
+        **{key: outcomes[0][key] for key in ("method", "kind", "scorer", "primary")},
+        runs=tuple(results),
+        users=users,
+        metrics={name: _metric(name, users, outcomes) for name in _metric_names(outcomes)},
+        cost=_mean_cost([outcome.get("cost") for outcome in outcomes]),
+    )
+
+
+def paired(row: Row, other: Row, metric: str) -> Interval | None:
+    """Return the mean of ``row`` minus ``other`` over the users both answered, or None."""
+    if metric not in row.users.columns or metric not in other.users.columns:
+        return None
+    both = row.users.select("user", metric).join(
+        other.users.select("user", other=metric), on="user", maintain_order="left"
+    )
+    both = both.drop_nulls()
+    if both.is_empty():
+        return None
+    return paired_difference(both[metric].to_numpy(), both["other"].to_numpy())
+
+
+def _refuse_disagreement(
+    first: tuple[Result, Mapping[str, Any]], second: tuple[Result, Mapping[str, Any]]
+) -> None:
+    """Two copies of one run may stand side by side, but they must say the same."""
+    (a, outcome), (b, again) = first, second
+    if outcome["metrics"] != again["metrics"]:
+        primary = outcome["primary"]
+        raise UserError(
+            f"{a.folder} and {b.folder} are the same run (seed {a.run['seed']}) and disagree on "
+            f"{outcome['method']}: {primary} {outcome['metrics'][primary]['mean']} and "
+            f"{again['metrics'][primary]['mean']}. Leave one of them out of runs=[…]."
+        )
+
+
+def _metric_names(outcomes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return all metrics, the primary one first."""
+    names = [name for outcome in outcomes for name in outcome["metrics"]]
+    return list(dict.fromkeys([outcomes[0]["primary"], *names]))
+
+
+def _mean_over_seeds(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return one row per user with the mean of every metric over the seeds."""
+    stacked = pl.concat(frames, how="diagonal")
+    return stacked.group_by("user", maintain_order=True).mean().sort("user")
+
+
+def _metric(name: str, users: pl.DataFrame, outcomes: Sequence[Mapping[str, Any]]) -> Interval:
+    """Compute a metric from the per-user values; without any, average what the runs report."""
+    values = users[name].drop_nulls().to_numpy() if name in users.columns else np.empty(0)
+    if len(values):
+        return interval(values)
+    reported = [outcome["metrics"][name] for outcome in outcomes if name in outcome["metrics"]]
+    return Interval(
+        mean=fmean(metric["mean"] for metric in reported),
+        low=float("nan"),
+        high=float("nan"),
+        n=int(reported[0]["n"]),
+        method="not per user",
+    )
+
+
+def _mean_cost(costs: Sequence[Any]) -> Any:
+    """Average equal JSON trees number by number; the first one's words stand for all."""
+    known = [cost for cost in costs if cost is not None]
+    if not known:
+        return None
+    if isinstance(known[0], Mapping):
+        return {key: _mean_cost([cost.get(key) for cost in known]) for key in known[0]}
+    if all(cost == known[0] for cost in known) or not isinstance(known[0], int | float):
+        return known[0]
+    return fmean(known)

@@ -1,0 +1,104 @@
+"""What sets two rows of one table apart, in as few words as possible."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+# Labels and places: they change nothing about what was computed.
+LABELS = ("name", "group", "paths", "logger", "threads", "hydra")
+# Groups a table's heading already says, or that only label the run.
+_SILENT_GROUPS = {*LABELS, "data", "task", "split", "experiment", "study", "debug"}
+
+
+def identity(run: Mapping[str, Any]) -> str:
+    """Return one string that is equal for runs which differ in nothing but the seed.
+
+    Every key called ``seed`` is left out, at any depth, because interpolations copy the run's
+    seed into the parts that draw random numbers.
+    """
+    config = {key: value for key, value in run["config"].items() if key not in LABELS}
+    return json.dumps([run["verb"], _without_seed(config)], sort_keys=True, ensure_ascii=False)
+
+
+def differing_settings(runs: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> list[str]:
+    """Return, for each run of a table, the settings that tell it from the others.
+
+    First the choices that differ, then, among runs of equal choices, the values that differ.
+    Values that only follow another one through an interpolation are said once.
+    """
+    choices = [_choices(run, method) for run, method in zip(runs, methods, strict=True)]
+    varying = _varying(choices)
+    said = [{key: row[key] for key in varying if key in row} for row in choices]
+    for twins in _groups([{"method": m, **c} for m, c in zip(methods, choices, strict=True)]):
+        leaves = [dict(_leaves(runs[index]["config"])) for index in twins]
+        typed = {key for index in twins for key in _typed(runs[index])}
+        for key in _representatives(leaves, typed):
+            for index, row in zip(twins, leaves, strict=True):
+                said[index][key] = row.get(key, "unset")
+    short = _shorten({key for row in said for key in row})
+    return [", ".join(f"{short[key]}={value}" for key, value in row.items()) for row in said]
+
+
+def _choices(run: Mapping[str, Any], method: str) -> dict[str, str]:
+    """Return the choices worth saying; an option that is the method's own name is not."""
+    return {
+        group: option
+        for group, option in run["choices"].items()
+        if group not in _SILENT_GROUPS and option != method
+    }
+
+
+def _varying(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the keys whose value is not the same in all rows that have one."""
+    keys = sorted({key for row in rows for key in row})
+    return [key for key in keys if len({row[key] for row in rows if key in row}) > 1]
+
+
+def _groups(rows: Sequence[Mapping[str, str]]) -> list[list[int]]:
+    """Return the indices of rows that are equal, for every value that occurs."""
+    groups: dict[str, list[int]] = {}
+    for index, row in enumerate(rows):
+        groups.setdefault(json.dumps(row, sort_keys=True), []).append(index)
+    return list(groups.values())
+
+
+def _representatives(leaves: Sequence[Mapping[str, str]], typed: set[str]) -> list[str]:
+    """Return one key for each way in which the values differ: a typed one, else the shortest."""
+    alike: dict[tuple[str | None, ...], list[str]] = {}
+    for key in sorted({key for row in leaves for key in row}):
+        values = tuple(row.get(key) for row in leaves)
+        if len(set(values)) > 1:
+            alike.setdefault(values, []).append(key)
+
+    def rank(key: str) -> tuple[bool, int, int]:
+        return key not in typed, key.count("."), len(key)
+
+    return sorted(min(keys, key=rank) for keys in alike.values())
+
+
+def _leaves(node: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
+    """Yield (dotted key, value as text) for everything that can change a result."""
+    if not isinstance(node, Mapping):
+        yield prefix, node if isinstance(node, str) else json.dumps(node, ensure_ascii=False)
+        return
+    for key, value in node.items():
+        if key not in ("seed", "_target_") and (prefix or key not in LABELS):
+            yield from _leaves(value, f"{prefix}.{key}" if prefix else key)
+
+
+def _typed(run: Mapping[str, Any]) -> list[str]:
+    """Return the keys of the overrides, as they were typed."""
+    return [override.partition("=")[0].lstrip("+~") for override in run["overrides"]]
+
+
+def _without_seed(node: Any) -> Any:
+    """Copy ``node`` without the keys called ``seed``."""
+    if isinstance(node, Mapping):
+        return {key: _without_seed(value) for key, value in node.items() if key != "seed"}
+    return [_without_seed(value) for value in node] if isinstance(node, list) else node
+
+
+def _shorten(keys: set[str]) -> dict[str, str]:
+    """Keep the last word of a dotted key when no other key ends in it."""
+    last = [key.rpartition(".")[2] for key in keys]
+    return {key: end if last.count(end := key.rpartition(".")[2]) == 1 else key for key in keys}

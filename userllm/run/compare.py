@@ -1,0 +1,85 @@
+"""``userllm compare``: finished runs to tables, figures and one page."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from userllm.report import figure, page, table
+from userllm.report.comparison import Table, build_tables
+from userllm.report.results import load
+from userllm.run import tracking
+from userllm.run.folder import RunFolder, slug
+from userllm.run.reference import find_runs
+
+PIPE_WIDTH = 140
+"""Columns to print where nobody's terminal limits them."""
+
+
+def run(cfg: DictConfig, folder: RunFolder) -> None:
+    """Read the runs that ``cfg.runs`` names and write ``reports/<name>/``.
+
+    It is cheap, so it always reads everything anew; equal results give equal files.
+
+    Raises:
+        UserError: A word names nothing, a result is broken, or results must not be mixed.
+    """
+    words = [str(word) for word in cfg.runs]
+    paths = find_runs(words, Path(cfg.paths.runs).absolute())
+    tables = build_tables([load(path) for path in paths], cfg.get("baseline"))
+    name = cfg.name or slug(Path(words[0]).name) or "comparison"
+    target = Path(cfg.paths.reports).absolute() / name
+    files = contents(tables, name)
+    write_all(files, target)
+    pictures = [target / file for file in files if file.endswith(".png")]
+    tracking.log_report(folder, table=target / "table.csv", figures=pictures)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPE_WIDTH)
+    console.print(table.terminal(tables))
+    console.print(f"\nPage: {target / 'index.html'}", soft_wrap=True, highlight=False)
+
+
+def contents(tables: list[Table], name: str) -> dict[str, bytes]:
+    """Return file name to content of a report; a figure exists where its cost was measured."""
+    files = {
+        "table.md": table.markdown(tables).encode(),
+        "table.csv": table.csv(tables).encode(),
+        "index.html": page.render(tables, name=name).encode(),
+    }
+    for axis in figure.AXES:
+        charts = [drawn for one in tables if (drawn := figure.chart(one, axis))]
+        if charts:
+            file = f"accuracy_vs_{axis.name}"
+            specification = json.dumps(figure.specification(charts), indent=1)
+            files[f"{file}.png"] = figure.png(charts)
+            files[f"{file}.vl.json"] = specification.encode()
+    return files
+
+
+def write_all(files: Mapping[str, bytes], target: Path) -> None:
+    """Put all files into ``target``, or none when one cannot be written.
+
+    Figures of an earlier report that this one does not have are removed; files of other names
+    are nobody's business.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    drafts = target / f".draft.{os.getpid()}"
+    try:
+        drafts.mkdir(exist_ok=True)
+        for name, content in files.items():
+            with (drafts / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for name in files:
+            os.replace(drafts / name, target / name)
+    finally:
+        shutil.rmtree(drafts, ignore_errors=True)
+    for old in target.glob("accuracy_vs_*"):
+        if old.name not in files:
+            old.unlink()
