@@ -1,0 +1,185 @@
+"""From nothing to a result on synthetic users with a random language model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+
+from userllm.config import load
+from userllm.run.launch import Outcome, execute
+from userllm.run.reference import study_members
+from userllm.task.batch import QuestionReader
+
+SMALL = [
+    "size.users=60",
+    "size.pretrain_steps=4",
+    "history=8",
+    "training.steps=4",
+    "training.checkpoint_every=2",
+    "cost.repeats=2",
+    "cost.warmup=0",
+    "threads=1",
+]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+def run(verb: str, runs: Path, *overrides: str) -> Outcome:
+    words = [*overrides, f"paths.runs={runs}"]
+    loaded = load(verb, words)
+    return execute(verb, loaded.config, loaded.choices, words)
+
+
+def contextualize(runs: Path, *overrides: str) -> Outcome:
+    return run("contextualize", runs, *SMALL, *overrides)
+
+
+def result_of(outcome: Outcome) -> dict[str, Any]:
+    assert outcome.state == "finished", outcome.error
+    return json.loads((Path(outcome.folder) / "result.json").read_text(encoding="utf-8"))
+
+
+def weights_of(outcome: Outcome) -> dict[str, torch.Tensor]:
+    path = Path(outcome.folder) / "checkpoints" / "last.ckpt"
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["context=none", "tuning=lora"],
+        ["context=none", "tuning=encoder"],
+        ["context=text_prompt", "context.text_events=3", "tuning=full"],
+        ["context=soft_prompt", "tuning=projection"],
+        ["context=cross_attention", "context.form=plain", "tuning=lora"],
+        ["context=cross_attention", "context.perceiver_latents=4"],
+        ["context=hybrid", "context.text_events=2", "encoder.checkpoint=null"],
+        ["context=cross_attention", "task=next_item"],
+        ["context=text_prompt", "context.text_events=2", "task=next_item", "tuning=lora"],
+        ["task=next_item", "task.scorer=beam", "task.overlap_users=2", "evaluation.users=6"],
+        ["task=next_item", "task.scorer=exhaustive", "evaluation.users=6"],
+        ["split=global_time", "task=next_item"],
+    ],
+    ids=" ".join,
+)
+def test_a_method_ends_in_a_result_with_accuracy_and_cost(runs: Path, words: list[str]) -> None:
+    result = result_of(contextualize(runs, *words))
+    model, *references = result["outcomes"]
+    assert model["kind"] == "model"
+    assert {r["kind"] for r in references} == {"reference"}
+    for metric in model["metrics"].values():
+        assert 0 <= metric["low"] <= metric["mean"] <= metric["high"] <= 1
+        assert metric["n"] > 0
+    cost = model["cost"]
+    assert cost["flops_per_user"] == pytest.approx(sum(cost["flops_parts"].values()))
+    assert cost["latency_ms"]["p95"] >= cost["latency_ms"]["p50"] > 0
+    assert (cost["training_flops"] > 0) == (cost["trainable_parameters"] > 0)
+    assert cost["prompt_tokens"] > 0
+    per_user = pl.read_parquet(
+        runs / "contextualize" / result["run"]["folder"] / "per_user.parquet"
+    )
+    assert set(per_user["method"]) == {o["method"] for o in result["outcomes"]}
+    mine = per_user.filter(pl.col("method") == model["method"])
+    assert mine[model["primary"]].mean() == pytest.approx(
+        model["metrics"][model["primary"]]["mean"]
+    )
+    assert result["examples"][0]["truth"]
+
+
+def test_a_method_with_nothing_to_learn_is_measured_untrained(runs: Path) -> None:
+    result = result_of(contextualize(runs, "context=none", "tuning=encoder", "seed=3"))
+    assert result["outcomes"][0]["cost"]["training_steps"] == 0
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_an_interrupted_run_ends_with_the_weights_and_metrics_of_an_uninterrupted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    words = ("context=soft_prompt", "encoder.dropout=0.5")
+    whole = contextualize(tmp_path / "whole", *words)
+    read, calls = QuestionReader.__call__, []
+
+    def stop_once(self: QuestionReader, *args: Any) -> Any:
+        calls.append(1)
+        # The first call estimates what an example costs.
+        if len(calls) == step + 2:
+            raise KeyboardInterrupt
+        return read(self, *args)
+
+    monkeypatch.setattr(QuestionReader, "__call__", stop_once)
+    stopped = contextualize(tmp_path / "parts", *words)
+    monkeypatch.setattr(QuestionReader, "__call__", read)
+    assert stopped.state == "interrupted"
+    resumed = contextualize(tmp_path / "parts", *words)
+    assert Path(resumed.folder) == Path(stopped.folder)
+    first, second = weights_of(whole), weights_of(resumed)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert [o["metrics"] for o in result_of(whole)["outcomes"]] == [
+        o["metrics"] for o in result_of(resumed)["outcomes"]
+    ]
+
+
+def test_evaluating_a_finished_run_again_gives_its_own_metrics(runs: Path) -> None:
+    outcome = contextualize(runs, "context=cross_attention", "seed=5")
+    name = f"run:contextualize/{Path(outcome.folder).name}"
+    again = result_of(run("evaluate", runs, f"run={name}"))
+    own = result_of(outcome)
+    assert again["outcomes"][0]["metrics"] == own["outcomes"][0]["metrics"]
+    measured = result_of(run("benchmark", runs, f"run={name}", "cost.repeats=2"))
+    assert measured["outcomes"][0]["cost"]["flops_per_user"] == pytest.approx(
+        own["outcomes"][0]["cost"]["flops_per_user"]
+    )
+
+
+def test_the_same_training_budget_buys_fewer_examples_of_a_longer_prompt(runs: Path) -> None:
+    budget = ["training.flops=1e10", "tuning=lora", "encoder.checkpoint=null"]
+    costs = [
+        result_of(contextualize(runs, f"context={context}", *budget))["outcomes"][0]["cost"]
+        for context in ("none", "text_prompt")
+    ]
+    short, long = costs
+    assert long["training_examples"] < short["training_examples"]
+    for cost in costs:
+        one_step = cost["training_flops"] / cost["training_steps"]
+        assert 1e10 - one_step < cost["training_flops"] <= 1e10
+
+
+def test_a_budget_too_small_for_one_step_is_refused(runs: Path) -> None:
+    outcome = contextualize(runs, "training.flops=1")
+    assert outcome.state == "failed"
+    assert outcome.exit_code == 2
+    assert "does not pay for one step" in outcome.error
+
+
+def test_a_study_holds_the_run_and_the_encoder_it_was_made_from(tmp_path: Path) -> None:
+    outcome = contextualize(tmp_path, "group=mine")
+    members = [path.parent.name for path in study_members(tmp_path, "mine")]
+    assert sorted(members) == ["contextualize", "pretrain"]
+    report = run("compare", tmp_path, "runs=[mine]", f"paths.reports={tmp_path / 'reports'}")
+    assert report.state == "finished", report.error
+    table = (tmp_path / "reports" / "mine" / "table.md").read_text(encoding="utf-8")
+    assert "cross_attention" in table
+    assert Path(outcome.folder).is_dir()
+
+
+def test_an_encoder_of_another_corpus_is_refused(runs: Path) -> None:
+    small = [w for w in SMALL if not w.startswith(("training", "cost", "size"))]
+    words = ["size.users=30", "training.steps=1", *small]
+    pretrained = run("pretrain", runs, *words, "name=other")
+    assert pretrained.state == "finished", pretrained.error
+    outcome = contextualize(runs, "encoder.checkpoint=run:pretrain/other")
+    assert outcome.exit_code == 2
+    assert "was trained on the corpus" in outcome.error
+
+
+def test_an_lm_folder_without_a_model_is_refused(runs: Path, tmp_path: Path) -> None:
+    outcome = contextualize(runs, "lm=huggingface", f"lm.model={tmp_path}")
+    assert outcome.exit_code == 2
+    assert "without config.json" in outcome.error

@@ -1,0 +1,155 @@
+"""Put a contextualized language model together from a config: data, encoder, LM, context, task."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import seed_everything
+
+from userllm.build import build, locate
+from userllm.context.item_head import ItemHead
+from userllm.context.model import UserLLM
+from userllm.context.protocol import Context
+from userllm.data.corpus import Corpus
+from userllm.data.split import Split
+from userllm.encoder.load import load_encoder
+from userllm.encoder.protocol import UserEncoder
+from userllm.errors import UserError
+from userllm.lm.blocks import decoder_blocks, token_width
+from userllm.lm.protocol import LoadedLM
+from userllm.run.launch import ensure
+from userllm.run.reference import resolve
+from userllm.task.batch import QuestionReader
+from userllm.task.prompt import PromptWriter
+from userllm.task.protocol import Task
+from userllm.task.scorer import Scorer, make_scorer
+from userllm.training.memory import forget_peak_memory
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """Everything that training, scoring and measuring one method need.
+
+    Attributes:
+        encoder_run: Folder of the pretraining run; None for contexts without memory and for
+            encoders that start from random weights.
+    """
+
+    corpus: Corpus
+    split: Split
+    task: Task
+    loaded: LoadedLM
+    model: UserLLM
+    scorer: Scorer
+    reader: QuestionReader
+    encoder_run: Path | None
+
+
+def assemble(cfg: DictConfig, choices: Mapping[str, str]) -> Assembly:
+    """Prepare and pretrain what is missing, then build the model; tuning is applied already.
+
+    Args:
+        cfg: The config of a contextualize run.
+        choices: Its group choices, which name the earlier stages' runs.
+    """
+    corpus = Corpus.open(ensure("prepare", cfg, choices) / "corpus")
+    reads_memory = _reads_memory(cfg)
+    encoder_run = _encoder_run(cfg, choices) if reads_memory else None
+    # New weights and peak memory do not depend on whether an earlier stage had to run first.
+    seed_everything(cfg.seed, workers=True, verbose=False)
+    forget_peak_memory()
+    encoder = _encoder(cfg, encoder_run, corpus) if reads_memory else None
+    task: Task = build(cfg.task)
+    loaded: LoadedLM = build(cfg.lm).load()
+    width = token_width(loaded.model)
+    context: Context = build(
+        cfg.context,
+        text_dim=width,
+        user_dim=None if encoder is None else encoder.width,
+        num_blocks=len(decoder_blocks(loaded.model)),
+    )
+    model = UserLLM(
+        lm=loaded.model,
+        context=context,
+        encoder=encoder,
+        item_head=_item_head(cfg, task, corpus, width, encoder),
+    )
+    build(cfg.tuning).apply(model)
+    writer = PromptWriter(
+        tokenizer=loaded.tokenizer,
+        corpus=corpus,
+        question=task.question,
+        text_events=context.text_events,
+    )
+    return Assembly(
+        corpus=corpus,
+        split=corpus.split(cfg.split),
+        task=task,
+        loaded=loaded,
+        model=model,
+        scorer=make_scorer(task, corpus, loaded.tokenizer),
+        reader=QuestionReader(corpus=corpus, task=task, writer=writer, history=cfg.history),
+        encoder_run=encoder_run,
+    )
+
+
+def _reads_memory(cfg: DictConfig) -> bool:
+    node = cfg.context.get("entry", cfg.context)
+    return bool(locate(node["_target_"]).reads_memory)  # type: ignore[attr-defined]
+
+
+def _encoder_run(cfg: DictConfig, choices: Mapping[str, str]) -> Path | None:
+    """Return the pretraining run that ``encoder.checkpoint`` names; None starts from scratch."""
+    reference = cfg.encoder.checkpoint
+    if reference == AUTO:
+        return ensure("pretrain", cfg, choices)
+    return None if reference is None else resolve(reference, Path(cfg.paths.runs), "pretrain")
+
+
+def _encoder(cfg: DictConfig, encoder_run: Path | None, corpus: Corpus) -> UserEncoder:
+    """Return the pretrained encoder, or a random one (the paper's PT and RD)."""
+    if encoder_run is not None:
+        return load_encoder(encoder_run, corpus.vocabulary, corpus.fingerprint)
+    node = OmegaConf.masked_copy(cfg.encoder, [k for k in cfg.encoder if k != "checkpoint"])
+    encoder: UserEncoder = build(node, vocabulary=corpus.vocabulary)
+    return encoder
+
+
+def _item_head(
+    cfg: DictConfig, task: Task, corpus: Corpus, width: int, encoder: UserEncoder | None
+) -> ItemHead | None:
+    """Return the item head when the task asks for one, started from the encoder's item table.
+
+    Without an encoder the table is as wide as the encoder's would be and random, so that every
+    context has a head of the same size.
+    """
+    if task.scorer != "item_head":
+        return None
+    if encoder is not None:
+        table_IE, bias_I = encoder.item_table, encoder.item_bias.nan_to_num(neginf=0.0)
+    else:
+        items = corpus.vocabulary.sizes["item"]
+        table_IE, bias_I = torch.randn(items, cfg.encoder.width) * 0.02, torch.zeros(items)
+    skip = encoder is not None and task.encoder_skip
+    return ItemHead(text_dim=width, table_IE=table_IE, bias_I=bias_I, skip=skip)
+
+
+def pretraining_cost(encoder_run: Path | None) -> dict[str, Any]:
+    """Return FLOPs and seconds of the encoder's pretraining, zero without one."""
+    if encoder_run is None:
+        return {"pretraining_flops": 0.0, "pretraining_seconds": 0.0}
+    result = json.loads((encoder_run / "result.json").read_text(encoding="utf-8"))
+    for outcome in result["outcomes"]:
+        if outcome["cost"] is not None:
+            cost = outcome["cost"]
+            return {
+                "pretraining_flops": cost["training_flops"],
+                "pretraining_seconds": cost["training_seconds"],
+            }
+    raise UserError(f"{encoder_run}/result.json says nothing about cost; run pretrain again")

@@ -1,0 +1,81 @@
+"""Open a finished contextualize run again, with the weights that it learned."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from userllm.errors import UserError
+from userllm.run.assembly import Assembly, assemble
+from userllm.run.costing import Trained
+from userllm.run.reference import resolve
+from userllm.training.weights import check_weights, read_weights
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run as it was when it ended.
+
+    Attributes:
+        folder: Where it lies.
+        config: Its config, with what the new command says about evaluation and cost.
+        method: Its context, the name in tables.
+        result: Its ``result.json``.
+    """
+
+    folder: Path
+    config: DictConfig
+    assembly: Assembly
+    trained: Trained
+    method: str
+    result: dict[str, Any]
+
+
+def reopen(cfg: DictConfig) -> Finished:
+    """Build the model of ``cfg.run`` and load its trained weights.
+
+    Raises:
+        UserError: The corpus is another one than the run was trained on, or weights do not fit.
+    """
+    folder = resolve(cfg.run, Path(cfg.paths.runs), "contextualize")
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    config = OmegaConf.load(folder / "config.yaml")
+    assert isinstance(config, DictConfig)
+    for key in ("evaluation", "cost", "paths", "threads"):
+        if cfg.get(key) is not None:
+            config[key] = cfg[key]
+    choices = result["run"]["choices"]
+    assembly = assemble(config, choices)
+    _same_corpus(assembly, result, folder)
+    cost = next(o["cost"] for o in result["outcomes"] if o["kind"] == "model")
+    trained = Trained(
+        steps=cost["training_steps"],
+        examples=cost["training_examples"],
+        seconds=cost["training_seconds"],
+        flops=cost["training_flops"],
+    )
+    if trained.steps:
+        _load_weights(assembly, folder)
+    return Finished(folder, config, assembly, trained, choices["context"], result)
+
+
+def _same_corpus(assembly: Assembly, result: dict[str, Any], folder: Path) -> None:
+    was = result["environment"]["data_fingerprint"]
+    if assembly.corpus.fingerprint != was:
+        raise UserError(
+            f"{folder.name} was trained on the corpus {was[:12]}, but "
+            f"{assembly.corpus.folder} is {assembly.corpus.fingerprint[:12]}. Expected the same "
+            "data; prepare it again from the same files, or train again."
+        )
+
+
+def _load_weights(assembly: Assembly, folder: Path) -> None:
+    """Put the trained weights into the model; everything else is as it was loaded."""
+    learned = read_weights(folder / "checkpoints" / "last.ckpt", "model")
+    named = assembly.model.named_parameters()
+    expected: dict[str, Tensor] = {name: p for name, p in named if p.requires_grad}
+    check_weights(expected, learned)
+    assembly.model.load_state_dict(learned, strict=False)
