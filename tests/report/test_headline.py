@@ -18,7 +18,7 @@ def test_who_beats_the_baseline_who_leads_what_it_costs_and_the_floor(demo):
         "Among the best, cross_attention is the cheapest with 3.56 GFLOP per user, "
         "44× less than text_prompt (9.8× in measured latency)."
     )
-    assert floor.startswith("Against the floor count_history (0.792 [")
+    assert floor.startswith("Against the reference count_history (0.792 [")
     assert "is not distinguishable: −0.042 [" in floor
 
 

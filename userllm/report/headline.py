@@ -75,7 +75,7 @@ def _floor(table: Table) -> str:
     verdict = "is better" if sign * gap.mean > 0 else "is worse"
     verdict = verdict if beyond else "is not distinguishable"
     difference = f"{units.signed(gap.mean)} {interval_text(gap, units.signed)}"
-    return f"Against the floor {_scored(floor)}, {best.label} {verdict}: {difference}."
+    return f"Against the reference {_scored(floor)}, {best.label} {verdict}: {difference}."
 
 
 def _leaders(table: Table) -> list[Row]:
