@@ -162,8 +162,10 @@ def test_a_study_holds_the_run_and_the_encoder_it_was_made_from(tmp_path: Path) 
     outcome = contextualize(tmp_path, "group=mine")
     members = [path.parent.name for path in study_members(tmp_path, "mine")]
     assert sorted(members) == ["contextualize", "pretrain"]
-    report = run("compare", tmp_path, "runs=[mine]", f"paths.reports={tmp_path / 'reports'}")
+    words = ("runs=[mine]", f"paths.reports={tmp_path / 'reports'}", "logger=wandb")
+    report = run("compare", tmp_path, *words)
     assert report.state == "finished", report.error
+    assert list((Path(report.folder) / "wandb").glob("offline-run-*"))
     table = (tmp_path / "reports" / "mine" / "table.md").read_text(encoding="utf-8")
     assert "cross_attention" in table
     assert Path(outcome.folder).is_dir()
