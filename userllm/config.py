@@ -266,7 +266,7 @@ def _keys(node: Any) -> list[str]:
 
 
 def _visible(names: Iterable[str]) -> Iterator[str]:
-    return (name for name in names if not name.startswith("hydra"))
+    return (name for name in names if not name.startswith(("hydra", "_")))
 
 
 def _plain(error: Exception) -> str:

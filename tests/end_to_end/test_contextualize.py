@@ -185,3 +185,12 @@ def test_an_lm_folder_without_a_model_is_refused(runs: Path, tmp_path: Path) -> 
     outcome = contextualize(runs, "lm=huggingface", f"lm.model={tmp_path}")
     assert outcome.exit_code == 2
     assert "without config.json" in outcome.error
+
+
+def test_a_context_that_does_not_fit_is_refused_before_an_encoder_is_pretrained(
+    tmp_path: Path,
+) -> None:
+    outcome = contextualize(tmp_path, "context.layers=9")
+    assert outcome.exit_code == 2
+    assert "has 2 blocks" in outcome.error
+    assert not (tmp_path / "pretrain").exists()

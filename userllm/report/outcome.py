@@ -39,7 +39,8 @@ def cost_table(method: str, cost: Mapping[str, Any]) -> Table:
     table.add_column()
     table.add_column(justify="right")
     latency = cost["latency_ms"]
-    machine = f"{latency['threads']} threads, {latency['device']}, load {latency['load']}"
+    load = "unknown" if latency["load"] is None else f"{latency['load']:.1f}"
+    machine = f"threads {latency['threads']}, {latency['device']}, load {load}"
     rows = {
         "prompt tokens": f"{cost['prompt_tokens']:.0f}",
         "user vectors": f"{cost['user_vectors']:.0f}",

@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import seed_everything
 
-from userllm.build import build, locate
+from userllm.build import build
 from userllm.context.item_head import ItemHead
 from userllm.context.model import UserLLM
 from userllm.context.protocol import Context
@@ -59,21 +59,18 @@ def assemble(cfg: DictConfig, choices: Mapping[str, str]) -> Assembly:
         choices: Its group choices, which name the earlier stages' runs.
     """
     corpus = Corpus.open(ensure("prepare", cfg, choices) / "corpus")
-    reads_memory = _reads_memory(cfg)
+    task: Task = build(cfg.task)
+    loaded: LoadedLM = build(cfg.lm).load()
+    with torch.device("meta"):
+        # A mistake in the context shows before an encoder is pretrained for it.
+        reads_memory = _context(cfg, loaded).reads_memory
     encoder_run = _encoder_run(cfg, choices) if reads_memory else None
     # New weights and peak memory do not depend on whether an earlier stage had to run first.
     seed_everything(cfg.seed, workers=True, verbose=False)
     forget_peak_memory()
     encoder = _encoder(cfg, encoder_run, corpus) if reads_memory else None
-    task: Task = build(cfg.task)
-    loaded: LoadedLM = build(cfg.lm).load()
+    context = _context(cfg, loaded)
     width = token_width(loaded.model)
-    context: Context = build(
-        cfg.context,
-        text_dim=width,
-        user_dim=None if encoder is None else encoder.width,
-        num_blocks=len(decoder_blocks(loaded.model)),
-    )
     model = UserLLM(
         lm=loaded.model,
         context=context,
@@ -99,9 +96,14 @@ def assemble(cfg: DictConfig, choices: Mapping[str, str]) -> Assembly:
     )
 
 
-def _reads_memory(cfg: DictConfig) -> bool:
-    node = cfg.context.get("entry", cfg.context)
-    return bool(locate(node["_target_"]).reads_memory)  # type: ignore[attr-defined]
+def _context(cfg: DictConfig, loaded: LoadedLM) -> Context:
+    context: Context = build(
+        cfg.context,
+        text_dim=token_width(loaded.model),
+        user_dim=cfg.encoder.width,
+        num_blocks=len(decoder_blocks(loaded.model)),
+    )
+    return context
 
 
 def _encoder_run(cfg: DictConfig, choices: Mapping[str, str]) -> Path | None:

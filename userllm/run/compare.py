@@ -7,17 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from omegaconf import DictConfig
-from rich.console import Console
 
 from userllm.report import figure, page, table
 from userllm.report.comparison import Table, build_tables
 from userllm.report.results import load
+from userllm.report.terminal import wide_console
 from userllm.run import tracking
 from userllm.run.folder import RunFolder, slug
 from userllm.run.reference import find_runs
-
-PIPE_WIDTH = 140
-"""Columns to print where nobody's terminal limits them."""
 
 
 def run(cfg: DictConfig, folder: RunFolder) -> None:
@@ -37,9 +34,7 @@ def run(cfg: DictConfig, folder: RunFolder) -> None:
     write_all(files, target)
     pictures = [target / file for file in files if file.endswith(".png")]
     tracking.log_report(folder, table=target / "table.csv", figures=pictures)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PIPE_WIDTH)
+    console = wide_console()
     console.print(table.terminal(tables))
     console.print(f"\nPage: {target / 'index.html'}", soft_wrap=True, highlight=False)
 

@@ -25,6 +25,7 @@ from userllm.encoder.ranking import EncoderScorer, Scorer, rank_next_item
 from userllm.metric.interval import interval
 from userllm.metric.ranking import Ranking
 from userllm.report.outcome import outcome_table
+from userllm.report.terminal import wide_console
 from userllm.run import tracking
 from userllm.run.folder import RunFolder
 from userllm.run.launch import ensure
@@ -160,7 +161,7 @@ def report(folder: RunFolder, stage: Stage, encoder: EncoderScorer, spent: dict[
                 }
             )
             frames.append(user_frame(stage, method, protocol, per_user))
-        Console().print(outcome_table(outcomes[-len(scorers) :]))
+        wide_console().print(outcome_table(outcomes[-len(scorers) :]))
     pl.concat(frames).write_parquet(folder.path / "per_user.parquet")
     data = {
         "data_fingerprint": stage.corpus.fingerprint,

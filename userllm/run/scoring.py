@@ -8,12 +8,12 @@ from typing import Any
 import polars as pl
 import torch
 from omegaconf import DictConfig
-from rich.console import Console
 
 from userllm.data.columns import CATEGORIES, RATING, TITLE, USER
 from userllm.data.vocabulary import FIRST_ID, ITEM_FEATURE, RATING_FEATURE
 from userllm.metric.interval import interval
 from userllm.report.outcome import outcome_table
+from userllm.report.terminal import wide_console
 from userllm.run.assembly import Assembly
 from userllm.run.costing import Trained, measure
 from userllm.run.folder import RunFolder
@@ -78,7 +78,7 @@ def score(
             },
         }
     )
-    Console().print(outcome_table(outcomes))
+    wide_console().print(outcome_table(outcomes))
 
 
 def _add_beam_overlap(
