@@ -7,6 +7,8 @@ import threading
 import pytest
 
 from userllm.run.folder import read_status
+from userllm.run.launch import Outcome
+from userllm.run.sweep import print_outcomes
 
 STUDY = """\
 # @package _global_
@@ -109,3 +111,14 @@ def test_the_joblib_launcher_runs_cells_in_parallel_processes(tmp_path, states):
     assert states("prepare") == ["finished", "finished"]
     pids = {read_status(folder)["pid"] for folder in (tmp_path / "runs" / "prepare").iterdir()}
     assert len(pids) == 2
+
+
+def test_brackets_in_errors_and_overrides_are_printed_as_they_are(capsys):
+    cell = Outcome(
+        "pretrain", "", "failed", 1.0, "type pip install 'userllm[wandb]'", 2, ["runs=[a]"]
+    )
+    other = Outcome("pretrain", "", "failed", 1.0, "no", 2, ["runs=[b]"])
+    print_outcomes([cell, other])
+    printed = capsys.readouterr().out
+    assert "[wandb]" in printed
+    assert "runs=[a]" in printed

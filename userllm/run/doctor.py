@@ -9,6 +9,7 @@ from pathlib import Path
 
 import platformdirs
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from userllm.build import allowed_packages
@@ -26,7 +27,7 @@ def examine() -> None:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in _findings():
-        table.add_row(name, value)
+        table.add_row(name, escape(value))
     Console().print(table)
 
 

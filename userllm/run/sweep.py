@@ -16,6 +16,7 @@ from hydra.core.utils import JobReturn
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from userllm.config import Composer, check_resolved, choices_of, parse, refuse
@@ -108,7 +109,7 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
         label = " ".join(text for text in outcome.overrides if text not in common)
         state = f"[{STYLES[outcome.state]}]{outcome.state}[/]"
         where = outcome.error or Path(outcome.folder).name
-        table.add_row(label, state, f"{outcome.seconds:.0f}", where)
+        table.add_row(escape(label), state, f"{outcome.seconds:.0f}", escape(where))
     Console().print(table)
 
 
