@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import label_ranking_average_precision_score, ndcg_score, top_k_accuracy_score
 from torchmetrics.retrieval import RetrievalMRR
 
-from userllm.metric.ranking import Ranking, per_user_metrics, rank_of_target
+from userllm.metric.ranking import Ranking, rank_of_target
 
 
 def naive_rank(scores, target, seen):
@@ -46,7 +46,7 @@ def test_metrics_agree_with_scikit_learn_and_torchmetrics():
     rng = np.random.default_rng(0)
     scores, target = rng.normal(size=(50, 30)), rng.integers(0, 30, size=50)
     ranks = rank_of_target(torch.from_numpy(scores), torch.from_numpy(target)).numpy()
-    metrics = per_user_metrics(ranks)
+    metrics = Ranking(cutoffs=(1, 5, 10, 20), mask_seen=True).per_user(ranks)
     relevant = np.eye(30)[target]
     labels = np.arange(30)
     for k in (1, 5, 10, 20):
@@ -67,7 +67,7 @@ def test_metrics_agree_with_scikit_learn_and_torchmetrics():
 
 def test_rank_below_one_is_refused():
     with pytest.raises(ValueError, match="ranks start at 1, got 0"):
-        per_user_metrics(np.array([3, 0]))
+        Ranking(cutoffs=(1, 5, 10, 20), mask_seen=True).per_user(np.array([3, 0]))
 
 
 def test_protocol_says_whether_seen_items_are_ranked():

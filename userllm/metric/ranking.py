@@ -72,10 +72,3 @@ class Ranking:
         seen = "not ranked" if mask_seen else "ranked"
         cutoffs = ", ".join(map(str, self.cutoffs))
         return f"full catalogue, seen items {seen}, ties count against, k = {cutoffs}"
-
-
-def per_user_metrics(
-    rank_N: NDArray[np.int64], cutoffs: Sequence[int] = (1, 5, 10, 20)
-) -> dict[str, Values]:
-    """Return recall at each cutoff, nDCG@10 and MRR of every user."""
-    return Ranking(cutoffs=cutoffs, mask_seen=True).per_user(rank_N)
