@@ -1,17 +1,19 @@
 """A user encoder that needs no corpus: fixed random item vectors."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from userllm.context.cross_attention import CrossAttention
 from userllm.context.hybrid import Hybrid
-from userllm.context.memory import UserMemory
 from userllm.context.none import NoMemory
 from userllm.context.protocol import Context
 from userllm.context.soft_prompt import SoftPrompt
 from userllm.context.text_prompt import TextPrompt
 from userllm.cost.flops import Count, Flops, linear
+from userllm.data.catalogue import Catalogue
 from userllm.data.gather import EventBatch
+from userllm.data.vocabulary import Vocabulary
+from userllm.encoder.memory import UserMemory
 
 TEXT_DIM, USER_DIM, BLOCKS = 32, 16, 3
 COMPRESSION = {
@@ -20,6 +22,20 @@ COMPRESSION = {
     "perceiver_layers": 2,
     "perceiver_heads": 2,
 }
+
+
+ITEMS, KINDS, RATINGS = 47, 4, 5
+ITEM_CATEGORIES = torch.tensor(
+    [[0, 0]] * 3 + [[3 + item % KINDS, 3 + item // 7 % KINDS] for item in range(ITEMS)]
+)
+VOCABULARY = Vocabulary(
+    {"item": ITEMS + 3, "category": KINDS + 3, "rating": RATINGS + 3}, ITEM_CATEGORIES
+)
+CATALOGUE = Catalogue(
+    titles=["", "", "", *(f"Thing {item}" for item in range(ITEMS))],
+    categories=["", "", "", *(f"kind {kind}" for kind in range(KINDS))],
+    ratings=["", "", "", *(str(rating) for rating in range(1, RATINGS + 1))],
+)
 
 
 class BagEncoder(nn.Module):
@@ -32,15 +48,20 @@ class BagEncoder(nn.Module):
         self.table = nn.Embedding(50, USER_DIM)
         self.project = nn.Linear(USER_DIM, USER_DIM, bias=False)
 
-    def forward(self, events: EventBatch) -> Tensor:
-        """Return one vector per event behind one for the start token."""
-        items_BL = nn.functional.pad(events.features["item"], (1, 0), value=1)
-        projected: Tensor = self.project(self.table(items_BL))
-        return projected
+    def forward(self, events: EventBatch) -> UserMemory:
+        """Return one vector per event, and the last one as the state."""
+        vectors_BLE = self.project(self.table(events.features["item"]))
+        last_B = (events.mask.sum(dim=1) - 1).clamp(min=0)
+        state_BE = vectors_BLE[torch.arange(len(last_B)), last_B]
+        return UserMemory(vectors_BLE, events.mask, state_BE)
 
-    def flops(self, positions: Count) -> Flops:
+    def vectors(self, events: Count) -> Count:
+        """Return one vector per event."""
+        return events
+
+    def flops(self, events: Count) -> Flops:
         """Return the work of the projection."""
-        return linear(positions, self.project.weight.numel())
+        return linear(events, self.project.weight.numel())
 
 
 def make_context(kind: str, **changes: object) -> Context:
@@ -86,7 +107,12 @@ def histories(lengths: list[int], seed: int = 3) -> EventBatch:
     longest = max([*lengths, 1])
     items_BL = torch.randint(3, 50, (len(lengths), longest), generator=generator)
     mask_BL = torch.arange(longest) < torch.tensor(lengths)[:, None]
-    return EventBatch({"item": items_BL * mask_BL}, mask_BL)
+    features = {
+        "item": items_BL * mask_BL,
+        "rating": (3 + items_BL % 5) * mask_BL,
+        "category": ITEM_CATEGORIES[items_BL] * mask_BL[:, :, None],
+    }
+    return EventBatch(features, mask_BL)
 
 
 def memory_of(lengths: list[int], seed: int = 5) -> UserMemory:

@@ -6,10 +6,11 @@ from torch import Tensor, nn
 
 from tests.context.fakes import BagEncoder, histories, make_context, memory_of, open_up
 from tests.context.families import families, tiny_model, token_rows
-from userllm.context.memory import last_events
+from userllm.context.memory import last_vectors
 from userllm.context.model import TokenBatch, UserLLM
 from userllm.context.perceiver import Perceiver
 from userllm.data.gather import EventBatch
+from userllm.encoder.memory import UserMemory
 from userllm.errors import UserError
 
 ENTRIES = ("gated", "plain", "soft_prompt", "hybrid")
@@ -163,10 +164,10 @@ def test_more_blocks_than_there_are_is_refused() -> None:
         make_context("gated", layers=4)
 
 
-def test_the_last_events_are_kept_in_order() -> None:
+def test_the_last_vectors_are_kept_in_order() -> None:
     states = torch.arange(2 * 5).view(2, 5, 1).float()
     mask = torch.arange(5) < torch.tensor([4, 1])[:, None]
-    memory = last_events(states, mask, 2)
+    memory = last_vectors(UserMemory(states, mask), 2)
     assert memory.vectors_BUE[0, :, 0].tolist() == [2.0, 3.0]
     assert memory.mask_BU.tolist() == [[True, True], [True, False]]
     assert memory.vectors_BUE[1, 0, 0] == 5.0

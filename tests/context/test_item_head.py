@@ -20,7 +20,7 @@ def test_at_the_first_step_the_ranking_is_the_encoders_own() -> None:
     model, events = model_with_head(skip=True), histories([4, 2, 0])
     with torch.no_grad():
         scores = model.item_scores(model.read_user(events), whole(token_rows(3, 5)))
-        states = model.encoder(events)[torch.arange(3), torch.tensor([4, 2, 0])]
+        states = model.encoder(events).state_BE
     torch.testing.assert_close(scores, states @ model.encoder.table.weight.T + 1)
 
 

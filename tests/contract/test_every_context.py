@@ -6,7 +6,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from tests.context.fakes import BagEncoder, histories, open_up
+from tests.context.fakes import CATALOGUE, VOCABULARY, BagEncoder, histories, open_up
 from tests.context.families import tiny_model, token_rows
 from tests.context.test_contexts import left_padded, whole
 from userllm.build import build
@@ -14,6 +14,7 @@ from userllm.config import conf_dir, load
 from userllm.context.model import UserLLM
 from userllm.context.work import Lengths, forward_flops
 from userllm.data.gather import EventBatch
+from userllm.lm.tiny import byte_tokenizer
 
 OPTIONS = sorted(path.stem for path in (conf_dir() / "context").glob("*.yaml"))
 
@@ -26,7 +27,15 @@ def node(option: str) -> DictConfig:
 def make(option: str) -> UserLLM:
     torch.manual_seed(0)
     encoder = BagEncoder()
-    context = build(node(option), text_dim=32, user_dim=encoder.width, num_blocks=3)
+    context = build(
+        node(option),
+        text_dim=32,
+        user_dim=encoder.width,
+        num_blocks=3,
+        tokenizer=byte_tokenizer(),
+        vocabulary=VOCABULARY,
+        catalogue=CATALOGUE,
+    )
     model = UserLLM(
         lm=tiny_model("llama"),
         context=context,
@@ -50,8 +59,8 @@ def test_a_padded_batch_equals_single_users(model: UserLLM) -> None:
         batched = model.answer_logits(memory, left_padded(prompts, lengths), whole(answers))
         for row, length in enumerate(lengths):
             size = int(events.mask[row].sum())
-            items = events.features["item"][row : row + 1, :size]
-            alone = EventBatch({"item": items}, events.mask[row : row + 1, :size])
+            features = {n: ids[row : row + 1, :size] for n, ids in events.features.items()}
+            alone = EventBatch(features, events.mask[row : row + 1, :size])
             single = model.answer_logits(
                 model.read_user(alone),
                 whole(prompts[row : row + 1, -length:]),
@@ -82,4 +91,4 @@ def test_costs_grow_with_the_history_only_where_a_memory_is_read(model: UserLLM)
         sum(forward_flops(model, Lengths(events=n, prompt=6, answer=0, logits=1)).values())
         for n in (5.0, 50.0)
     )
-    assert (long > short) == model.context.reads_memory
+    assert (long > short) == (model.context.vectors(5.0) != 0)

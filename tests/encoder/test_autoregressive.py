@@ -15,36 +15,36 @@ def test_changing_an_event_leaves_earlier_states_alone_and_moves_later_ones(
     encoder, events, feature
 ):
     changed = one_event_changed(events, feature, user=6, position=7)
-    before, after = encoder(events)[6], encoder(changed)[6]
+    before, after = encoder.states(events)[6], encoder.states(changed)[6]
     assert torch.equal(before[:8], after[:8])
     assert ((before[8:] - after[8:]).abs().amax(dim=1) > 1e-6).all()
 
 
 def test_padded_batch_equals_each_history_alone(encoder, events):
-    together = encoder(events)
+    together = encoder.states(events)
     for user in range(8):
-        alone = encoder(row(events, user))[0]
+        alone = encoder.states(row(events, user))[0]
         assert torch.allclose(together[user, : len(alone)], alone, atol=1e-5)
 
 
 def test_wider_padding_changes_nothing(encoder, gather):
     users, ends = np.arange(4), np.array([3, 5, 2, 6])
     narrow, wide = gather(users, ends, 12), gather(users, ends, 12, pad_to=12)
-    states = encoder(wide)
+    states = encoder.states(wide)
     assert states.shape == (4, 13, 16)
-    assert torch.allclose(encoder(narrow), states[:, :7], atol=1e-5)
+    assert torch.allclose(encoder.states(narrow), states[:, :7], atol=1e-5)
     assert not states[:, 7:].any()
 
 
 def test_history_without_events_has_the_state_of_its_beginning(encoder, gather):
-    states = encoder(gather(np.arange(2), np.array([0, 4]), 12))
+    states = encoder.states(gather(np.arange(2), np.array([0, 4]), 12))
     assert torch.allclose(states[0, 0], states[1, 0])
     assert states[0, 0].any()
 
 
 def test_longer_history_than_it_can_read_is_refused(encoder, gather):
     with pytest.raises(ValueError, match="13 events, but max_events is 12"):
-        encoder(gather(np.array([0]), np.array([13]), 13))
+        encoder.states(gather(np.array([0]), np.array([13]), 13))
 
 
 def test_reading_and_predicting_share_one_table(encoder):
@@ -64,7 +64,7 @@ def hand_loss(encoder, events):
     totals = {"item": [], "category": [], "rating": []}
     for user in range(len(events.mask)):
         history = row(events, user)
-        states = encoder(history)[0]
+        states = encoder.states(history)[0]
         for position in range(int(events.mask[user].sum())):
             for name, losses in totals.items():
                 head = encoder.heads[name]
@@ -82,7 +82,7 @@ def test_loss_equals_the_loss_worked_out_event_by_event(encoder, events):
     events.features["rating"][2, 1] = 2
     events.features["category"][3, 0] = 0
     torch.nn.init.normal_(encoder.heads["item"].bias)
-    assert encoder.next_event_loss(events).item() == pytest.approx(
+    assert encoder.pretraining_loss(events).item() == pytest.approx(
         hand_loss(encoder, events).item(), abs=1e-5
     )
 
@@ -92,9 +92,9 @@ def test_loss_does_not_depend_on_padding_and_takes_one_event_more_than_is_read(e
     batch = gather(users, ends, 13)
     wide = gather(users[1:2], ends[1:2], 13, pad_to=13)
     narrow = gather(users[1:2], ends[1:2], 13)
-    assert torch.isfinite(encoder.next_event_loss(batch))
-    assert encoder.next_event_loss(wide).item() == pytest.approx(
-        encoder.next_event_loss(narrow).item(), abs=1e-6
+    assert torch.isfinite(encoder.pretraining_loss(batch))
+    assert encoder.pretraining_loss(wide).item() == pytest.approx(
+        encoder.pretraining_loss(narrow).item(), abs=1e-6
     )
 
 
@@ -117,19 +117,19 @@ def test_chunked_cross_entropy_equals_the_whole_one_with_gradients(rows):
 
 
 def test_special_ids_are_never_recommended(encoder, events):
-    scores = encoder.item_scores(encoder(events)[:, 0])
+    scores = encoder.item_scores(encoder.states(events)[:, 0])
     assert torch.isneginf(scores[:, :3]).all()
     assert torch.isfinite(scores[:, 3:]).all()
 
 
 def test_item_scores_are_states_times_the_item_table(encoder, events):
-    states = encoder(events)[:, 1]
+    states = encoder.states(events)[:, 1]
     expected = states @ encoder.item_table.T
     assert torch.allclose(encoder.item_scores(states)[:, 3:], expected[:, 3:], atol=1e-6)
 
 
 def test_every_parameter_learns(encoder, events):
-    encoder.next_event_loss(events).backward()
+    encoder.pretraining_loss(events).backward()
     silent = [name for name, p in encoder.named_parameters() if p.grad is None or not p.grad.any()]
     assert silent == []
 
@@ -139,8 +139,8 @@ def test_closed_form_equals_the_counter_on_unfused_attention(encoder, gather):
     events = gather(np.array([0, 1]), np.array([9, 9]), 9)
     kernel = torch.nn.attention.SDPBackend.MATH
     with FlopCounterMode(display=False) as counter, torch.nn.attention.sdpa_kernel(kernel):
-        encoder(events)
-    assert counter.get_total_flops() == 2 * encoder.flops(10).total
+        encoder.states(events)
+    assert counter.get_total_flops() == 2 * encoder.flops(9).total
 
 
 def test_unknown_feature_is_refused_with_what_there_is(corpus, make_encoder):
@@ -155,10 +155,10 @@ def test_feature_without_width_is_refused(corpus, make_encoder):
 
 def test_encoder_of_items_alone_works(corpus, events, make_encoder):
     encoder = make_encoder(corpus.vocabulary, features=["item"])
-    assert torch.isfinite(encoder.next_event_loss(events))
+    assert torch.isfinite(encoder.pretraining_loss(events))
 
 
 def test_batch_of_full_histories_equals_the_same_with_padding_beside_it(encoder, gather):
     full = gather(np.array([0, 1]), np.array([6, 6]), 6)
     mixed = gather(np.array([0, 1, 2]), np.array([6, 6, 2]), 6)
-    assert torch.allclose(encoder(full), encoder(mixed)[:2], atol=1e-5)
+    assert torch.allclose(encoder.states(full), encoder.states(mixed)[:2], atol=1e-5)

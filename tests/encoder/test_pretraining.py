@@ -1,6 +1,7 @@
 """Windows, groups, training, and taking the encoder out of its run folder."""
 
 import json
+from copy import copy
 
 import numpy as np
 import pytest
@@ -133,16 +134,18 @@ def run_folder(corpus, tmp_path_factory):
 
 def test_loaded_encoder_gives_the_states_of_the_trained_one(run_folder, corpus, gather):
     folder, trained = run_folder
-    loaded = load_encoder(folder, corpus.vocabulary, corpus.fingerprint)
+    loaded = load_encoder(folder, corpus)
     events = gather(np.arange(4), np.array([3, 5, 2, 6]), 12)
     assert not loaded.training
-    assert torch.equal(loaded(events), trained(events))
+    assert torch.equal(loaded.states(events), trained.states(events))
 
 
 def test_encoder_of_another_corpus_is_refused_with_both_hashes(run_folder, corpus):
     message = f"{corpus.fingerprint[:12]}, but .* corpus 0123456789ab"
+    other = copy(corpus)
+    other.fingerprint = "0123456789abcdef"
     with pytest.raises(UserError, match=message):
-        load_encoder(run_folder[0], corpus.vocabulary, "0123456789abcdef")
+        load_encoder(run_folder[0], other)
 
 
 def test_encoder_of_another_shape_is_refused_with_both_shapes(run_folder, corpus, tmp_path):
@@ -153,16 +156,16 @@ def test_encoder_of_another_shape_is_refused_with_both_shapes(run_folder, corpus
         (tmp_path / name).symlink_to(folder / name)
     OmegaConf.save(config, tmp_path / "config.yaml")
     with pytest.raises(UserError, match=r"position.weight is \(13, 16\), expected \(10, 16\)"):
-        load_encoder(tmp_path, corpus.vocabulary, corpus.fingerprint)
+        load_encoder(tmp_path, corpus)
 
 
 def test_unfinished_run_is_refused(corpus, tmp_path):
     with pytest.raises(UserError, match=r"no result\.json"):
-        load_encoder(tmp_path, corpus.vocabulary, corpus.fingerprint)
+        load_encoder(tmp_path, corpus)
 
 
 def test_missing_checkpoint_is_refused(run_folder, corpus, tmp_path):
     for name in ("result.json", "config.yaml"):
         (tmp_path / name).symlink_to(run_folder[0] / name)
     with pytest.raises(UserError, match=r"best\.ckpt cannot be read"):
-        load_encoder(tmp_path, corpus.vocabulary, corpus.fingerprint)
+        load_encoder(tmp_path, corpus)

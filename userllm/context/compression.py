@@ -1,19 +1,20 @@
-"""From encoder states to user memory: the last events, and an optional Perceiver."""
+"""From an encoder's memory to a smaller one: the last vectors, and an optional Perceiver."""
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
-from userllm.context.memory import UserMemory, last_events
+from userllm.context.memory import last_vectors
 from userllm.context.perceiver import Perceiver
 from userllm.cost.flops import Count, Flops
+from userllm.encoder.memory import UserMemory
 
 
 class Compression(nn.Module):
-    """Keep the last events' states and let a Perceiver shrink them when asked to.
+    """Keep the last vectors and let a Perceiver shrink them when asked to.
 
     Args:
-        user_dim: Width E of the encoder's states.
-        memory_events: How many of the last events to keep; None keeps all.
+        user_dim: Width E of the encoder's vectors.
+        memory_events: How many of the last vectors to keep; None keeps all.
         latents: Perceiver latents; 0 leaves the Perceiver out.
         layers: Perceiver layers.
         heads: Perceiver attention heads.
@@ -30,20 +31,20 @@ class Compression(nn.Module):
             else None
         )
 
-    def forward(self, states_BLE: Tensor, mask_BL: Tensor) -> UserMemory:
-        """Return the user memory."""
-        memory = last_events(states_BLE, mask_BL, self.memory_events)
-        return memory if self.perceiver is None else self.perceiver(memory)
+    def forward(self, memory: UserMemory) -> UserMemory:
+        """Return the smaller memory."""
+        kept = last_vectors(memory, self.memory_events)
+        return kept if self.perceiver is None else self.perceiver(kept)
 
-    def vectors(self, events: Count) -> Count:
-        """Return how many user vectors so many events give."""
+    def vectors(self, given: Count) -> Count:
+        """Return how many vectors are left of so many."""
         if self.perceiver is not None:
             return float(self.perceiver.latents.shape[0])
-        return self._kept(events)
+        return self._kept(given)
 
-    def flops(self, events: Count) -> Flops:
-        """Return the work of compressing the states of so many events."""
-        return Flops() if self.perceiver is None else self.perceiver.flops(self._kept(events))
+    def flops(self, given: Count) -> Flops:
+        """Return the work of compressing so many vectors."""
+        return Flops() if self.perceiver is None else self.perceiver.flops(self._kept(given))
 
-    def _kept(self, events: Count) -> Count:
-        return events if self.memory_events is None else np.minimum(events, self.memory_events)
+    def _kept(self, given: Count) -> Count:
+        return given if self.memory_events is None else np.minimum(given, self.memory_events)

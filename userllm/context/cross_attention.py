@@ -4,7 +4,7 @@ The model's own modules stay where they are: forward hooks add what was read to 
 stream, so checkpoint keys, ``generate`` and the key/value cache are the model's own, and a fresh
 context changes nothing.
 
-Shape suffixes: B batch, T text tokens, L events, U user vectors, D text width, E user width.
+Shape suffixes: B batch, T text tokens, U user vectors, D text width.
 """
 
 from typing import Any, Literal
@@ -15,9 +15,10 @@ from transformers import PreTrainedModel
 
 from userllm.context.attention import MemoryAttention
 from userllm.context.compression import Compression
-from userllm.context.memory import UserMemory
 from userllm.context.protocol import ContextFlops
 from userllm.cost.flops import Count, Flops
+from userllm.data.gather import EventBatch
+from userllm.encoder.memory import UserMemory
 from userllm.errors import UserError
 from userllm.lm.blocks import attention_branch, decoder_blocks
 
@@ -108,10 +109,9 @@ class CrossAttention(nn.Module):
                 block.register_forward_pre_hook(hook.remember, with_kwargs=True)
                 attention_branch(block).register_forward_hook(hook)
 
-    def compress(self, states_BLE: Tensor, mask_BL: Tensor) -> UserMemory:
+    def compress(self, encoded: UserMemory | None, events: EventBatch) -> UserMemory | None:
         """Return the vectors that the blocks will read."""
-        memory: UserMemory = self.compression(states_BLE, mask_BL)
-        return memory
+        return None if encoded is None else self.compression(encoded)
 
     def bind(self, memory: UserMemory | None) -> None:
         """Compute every block's keys and values, once for all tokens that follow."""
@@ -123,22 +123,27 @@ class CrossAttention(nn.Module):
     def prefix(self, memory: UserMemory | None, batch: int) -> None:
         """Nothing stands before the text."""
 
-    def vectors(self, events: Count) -> Count:
+    def vectors(self, given: Count) -> Count:
         """Return how many vectors the blocks read."""
-        return self.compression.vectors(events)
+        return self.compression.vectors(given)
 
-    def prefix_length(self, events: Count) -> Count:
+    def prefix_length(self, given: Count) -> Count:
         """No prefix."""
         return 0.0
 
-    def flops(self, events: Count, tokens: Count) -> ContextFlops:
+    def flops(self, given: Count, tokens: Count) -> ContextFlops:
         """Return the work of keys and values, and of all readers."""
-        vectors = self.vectors(events)
-        memory, reading = self.compression.flops(events), Flops()
+        vectors = self.vectors(given)
+        memory, reading = self.compression.flops(given), Flops()
         for reader in self.stack:
             memory += reader.keys_values_flops(vectors)
             reading += reader.flops(tokens, vectors)
         return ContextFlops(memory, reading, first_block=self.blocks[0])
+
+    def per_block(self) -> dict[str, dict[int, float]]:
+        """Return tanh(α) of every reading block (Source: User-LLM Figure 4)."""
+        gates = [float(torch.tanh(gate)) for gate in self.gates]
+        return {"gate": dict(zip(self.blocks, gates, strict=True))} if gates else {}
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Return gates apart: they start at zero and need a larger learning rate."""

@@ -1,14 +1,15 @@
 """Memory and text together: the paper's AR50TP10 (§7.7), long term by vectors, last events as text.
 
-Shape suffixes: B batch, L events, P prefix positions, D text width, E user width.
+Shape suffixes: B batch, P prefix positions, D text width.
 """
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from userllm.context.memory import UserMemory
 from userllm.context.protocol import Context, ContextFlops
 from userllm.cost.flops import Count
+from userllm.data.gather import EventBatch
+from userllm.encoder.memory import UserMemory
 
 
 class Hybrid(nn.Module):
@@ -29,9 +30,9 @@ class Hybrid(nn.Module):
         """Connect the memory's way in."""
         self.entry.attach(model)
 
-    def compress(self, states_BLE: Tensor, mask_BL: Tensor) -> UserMemory:
+    def compress(self, encoded: UserMemory | None, events: EventBatch) -> UserMemory | None:
         """Return the memory as the entry makes it."""
-        return self.entry.compress(states_BLE, mask_BL)
+        return self.entry.compress(encoded, events)
 
     def bind(self, memory: UserMemory | None) -> None:
         """Hand the memory on."""
@@ -41,17 +42,21 @@ class Hybrid(nn.Module):
         """Return the entry's prefix."""
         return self.entry.prefix(memory, batch)
 
-    def vectors(self, events: Count) -> Count:
+    def vectors(self, given: Count) -> Count:
         """Return the entry's number of vectors."""
-        return self.entry.vectors(events)
+        return self.entry.vectors(given)
 
-    def prefix_length(self, events: Count) -> Count:
+    def prefix_length(self, given: Count) -> Count:
         """Return the entry's prefix length."""
-        return self.entry.prefix_length(events)
+        return self.entry.prefix_length(given)
 
-    def flops(self, events: Count, tokens: Count) -> ContextFlops:
+    def flops(self, given: Count, tokens: Count) -> ContextFlops:
         """Return the entry's work."""
-        return self.entry.flops(events, tokens)
+        return self.entry.flops(given, tokens)
+
+    def per_block(self) -> dict[str, dict[int, float]]:
+        """Return the entry's numbers."""
+        return self.entry.per_block()
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Return the entry's parameters."""

@@ -1,8 +1,7 @@
 """A user encoder, a context and a language model joined into one model.
 
-Shape suffixes: B batch, L events (with the start of history P), U user vectors, P prefix
-positions, T text tokens, A answer tokens, S all positions, D text width, E user width,
-V vocabulary, I item ids.
+Shape suffixes: B batch, P prefix positions, T text tokens, A answer tokens, S all positions,
+D text width, E user width, V vocabulary, I item ids.
 """
 
 from dataclasses import dataclass
@@ -12,9 +11,10 @@ from torch import Tensor, nn
 from transformers import Cache, DynamicCache, PreTrainedModel
 
 from userllm.context.item_head import ItemHead
-from userllm.context.memory import UserMemory
 from userllm.context.protocol import Context
+from userllm.cost.flops import Count
 from userllm.data.gather import EventBatch
+from userllm.encoder.memory import UserMemory
 from userllm.encoder.protocol import UserEncoder
 
 
@@ -68,14 +68,13 @@ class UserLLM(nn.Module):
         context.attach(lm)
 
     def read_user(self, events: EventBatch) -> UserMemory | None:
-        """Return the user memory of a batch of histories, or None without an encoder."""
-        if self.encoder is None:
-            return None
-        states_BPE = self.encoder(events)
-        memory = self.context.compress(states_BPE[:, 1:], events.mask)
-        rows = torch.arange(len(states_BPE), device=states_BPE.device)
-        memory.state_BE = states_BPE[rows, events.mask.sum(dim=1)]
-        return memory
+        """Return what the context reads of a batch of histories; None where it reads nothing."""
+        encoded = None if self.encoder is None else self.encoder(events)
+        return self.context.compress(encoded, events)
+
+    def given(self, events: Count) -> Count:
+        """Return how many vectors the context is given for so many events."""
+        return events if self.encoder is None else self.encoder.vectors(events)
 
     def answer_logits(
         self, memory: UserMemory | None, prompt: TokenBatch, answer: TokenBatch

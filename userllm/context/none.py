@@ -1,14 +1,12 @@
-"""No user memory: the language model sees the question alone.
+"""No user memory: the language model sees the question alone."""
 
-Shape suffixes: B batch, L events, E user width.
-"""
-
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
 
-from userllm.context.memory import UserMemory
 from userllm.context.protocol import ContextFlops
 from userllm.cost.flops import Count, Flops
+from userllm.data.gather import EventBatch
+from userllm.encoder.memory import UserMemory
 
 
 class NoMemory(nn.Module):
@@ -20,9 +18,8 @@ class NoMemory(nn.Module):
     def attach(self, model: PreTrainedModel) -> None:
         """Nothing to connect."""
 
-    def compress(self, states_BLE: Tensor, mask_BL: Tensor) -> UserMemory:
-        """Never called, because this context asks for no memory."""
-        raise RuntimeError("a context without memory was asked to compress one")
+    def compress(self, encoded: UserMemory | None, events: EventBatch) -> None:
+        """Nothing is kept of the user."""
 
     def bind(self, memory: UserMemory | None) -> None:
         """Nothing is read."""
@@ -30,17 +27,21 @@ class NoMemory(nn.Module):
     def prefix(self, memory: UserMemory | None, batch: int) -> None:
         """Nothing stands before the text."""
 
-    def vectors(self, events: Count) -> Count:
+    def vectors(self, given: Count) -> Count:
         """No user vectors."""
         return 0.0
 
-    def prefix_length(self, events: Count) -> Count:
+    def prefix_length(self, given: Count) -> Count:
         """No prefix."""
         return 0.0
 
-    def flops(self, events: Count, tokens: Count) -> ContextFlops:
+    def flops(self, given: Count, tokens: Count) -> ContextFlops:
         """No work."""
         return ContextFlops(Flops(), Flops(), first_block=None)
+
+    def per_block(self) -> dict[str, dict[int, float]]:
+        """Nothing is learned."""
+        return {}
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """No parameters."""

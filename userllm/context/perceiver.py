@@ -3,12 +3,14 @@
 Shape suffixes: B batch, U user vectors, Q latents, E user width.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from userllm.context.attention import MemoryAttention
-from userllm.context.memory import UserMemory
 from userllm.cost.flops import Count, Flops, linear, weight_count
+from userllm.encoder.memory import UserMemory
 
 
 class PerceiverLayer(nn.Module):
@@ -67,13 +69,13 @@ class Perceiver(nn.Module):
 
     def forward(self, memory: UserMemory) -> UserMemory:
         """Return ``latents`` vectors per user; a user without events keeps an empty memory."""
-        memory = UserMemory(self.vector_norm(memory.vectors_BUE), memory.mask_BU)
+        memory = replace(memory, vectors_BUE=self.vector_norm(memory.vectors_BUE))
         batch = memory.vectors_BUE.shape[0]
         latents_BQE = self.latents.expand(batch, -1, -1)
         for layer in self.stack:
             latents_BQE = layer(latents_BQE, memory)
         has_user_BQ = memory.mask_BU.any(dim=1, keepdim=True).expand(-1, latents_BQE.shape[1])
-        return UserMemory(latents_BQE, has_user_BQ)
+        return UserMemory(latents_BQE, has_user_BQ, memory.state_BE)
 
     def flops(self, vectors: Count) -> Flops:
         """Return the work of compressing ``vectors`` user vectors."""

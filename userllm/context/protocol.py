@@ -3,7 +3,7 @@
 A context is two choices: how the user memory enters the model (not at all, as soft prompt, by
 cross-attention) and how many recent events are also written as text.
 
-Shape suffixes: B batch, L events, U user vectors, P prefix positions, D text width, E user width.
+Shape suffixes: B batch, P prefix positions, D text width.
 """
 
 from collections.abc import Iterator
@@ -13,8 +13,9 @@ from typing import Protocol
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from userllm.context.memory import UserMemory
 from userllm.cost.flops import Count, Flops
+from userllm.data.gather import EventBatch
+from userllm.encoder.memory import UserMemory
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,13 @@ class Context(Protocol):
         """Connect to the language model, once, without changing its weights or its keys."""
         ...
 
-    def compress(self, states_BLE: Tensor, mask_BL: Tensor) -> UserMemory:
-        """Return the user memory made from the encoder's event states."""
+    def compress(self, encoded: UserMemory | None, events: EventBatch) -> UserMemory | None:
+        """Return what the language model will read of the users.
+
+        Args:
+            encoded: What the encoder made of the events; None for contexts that need no encoder.
+            events: The events themselves, for contexts with their own way to read them.
+        """
         ...
 
     def bind(self, memory: UserMemory | None) -> None:
@@ -63,16 +69,24 @@ class Context(Protocol):
         """Yield its weights, as any module does."""
         ...
 
-    def vectors(self, events: Count) -> Count:
-        """Return how many user vectors so many events give."""
+    def vectors(self, given: Count) -> Count:
+        """Return how many user vectors are read.
+
+        Args:
+            given: Vectors that the encoder hands over; events for contexts without an encoder.
+        """
         ...
 
-    def prefix_length(self, events: Count) -> Count:
-        """Return how many prefix positions so many events give."""
+    def prefix_length(self, given: Count) -> Count:
+        """Return how many positions stand before the text; ``given`` as in :meth:`vectors`."""
         ...
 
-    def flops(self, events: Count, tokens: Count) -> ContextFlops:
+    def flops(self, given: Count, tokens: Count) -> ContextFlops:
         """Return the work of making the memory once, and of reading it with every token."""
+        ...
+
+    def per_block(self) -> dict[str, dict[int, float]]:
+        """Return learned numbers worth looking at, by name and block: the gates."""
         ...
 
     def parts(self) -> dict[str, list[nn.Parameter]]:

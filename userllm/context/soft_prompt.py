@@ -1,6 +1,6 @@
 """Soft prompt: user vectors projected to the text width and put before the text.
 
-Shape suffixes: B batch, L events, U user vectors, P prefix positions, D text width, E user width.
+Shape suffixes: B batch, U user vectors, P prefix positions, D text width.
 """
 
 import torch
@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from userllm.context.compression import Compression
-from userllm.context.memory import UserMemory
 from userllm.context.protocol import ContextFlops
 from userllm.cost.flops import Count, Flops, linear, weight_count
+from userllm.data.gather import EventBatch
+from userllm.encoder.memory import UserMemory
 
 
 class SoftPrompt(nn.Module):
@@ -68,10 +69,9 @@ class SoftPrompt(nn.Module):
         nn.init.normal_(self.projection.weight, std=scale * self.projection.in_features**-0.5)
         nn.init.normal_(self.projection.bias, std=scale)
 
-    def compress(self, states_BLE: Tensor, mask_BL: Tensor) -> UserMemory:
+    def compress(self, encoded: UserMemory | None, events: EventBatch) -> UserMemory | None:
         """Return the vectors to project."""
-        memory: UserMemory = self.compression(states_BLE, mask_BL)
-        return memory
+        return None if encoded is None else self.compression(encoded)
 
     def bind(self, memory: UserMemory | None) -> None:
         """Nothing inside the blocks reads the memory."""
@@ -88,18 +88,22 @@ class SoftPrompt(nn.Module):
             torch.cat([mask_BP, memory.mask_BU], dim=1),
         )
 
-    def vectors(self, events: Count) -> Count:
+    def vectors(self, given: Count) -> Count:
         """Return how many vectors are projected."""
-        return self.compression.vectors(events)
+        return self.compression.vectors(given)
 
-    def prefix_length(self, events: Count) -> Count:
+    def prefix_length(self, given: Count) -> Count:
         """Return the learned and the projected positions."""
-        return self.learned.shape[0] + self.vectors(events)
+        return self.learned.shape[0] + self.vectors(given)
 
-    def flops(self, events: Count, tokens: Count) -> ContextFlops:
+    def flops(self, given: Count, tokens: Count) -> ContextFlops:
         """Return the work of compressing and projecting; reading is the blocks' own work."""
-        projected = linear(self.vectors(events), weight_count(self.projection))
-        return ContextFlops(self.compression.flops(events) + projected, Flops(), first_block=0)
+        projected = linear(self.vectors(given), weight_count(self.projection))
+        return ContextFlops(self.compression.flops(given) + projected, Flops(), first_block=0)
+
+    def per_block(self) -> dict[str, dict[int, float]]:
+        """Blocks learn nothing of their own here."""
+        return {}
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """All parameters count as projection."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 from torch import nn
 
 from userllm.context.model import UserLLM
@@ -56,12 +57,13 @@ def answer_flops(model: UserLLM, lengths: Lengths, queries: int, keys: int) -> C
         queries: Nodes read in one pass.
         keys: Positions they attend over beyond the prompt, themselves included.
     """
-    before = model.context.prefix_length(lengths.events) + lengths.prompt
+    given = model.given(lengths.events)
+    before = model.context.prefix_length(given) + lengths.prompt
     blocks = decoder_blocks(model.lm)
     one = attention(queries, before + keys, attention_width(model))
     work = linear(queries, weight_count(*blocks))
     work += Flops(attention=len(blocks) * one.attention)
-    work += model.context.flops(lengths.events, queries).reading
+    work += model.context.flops(given, queries).reading
     work += linear(queries, model.lm.get_output_embeddings().weight.numel())
     return work.total
 
@@ -77,15 +79,18 @@ def training_flops(model: UserLLM, lengths: Lengths) -> Count:
 
 
 def _pieces(model: UserLLM, lengths: Lengths) -> Iterator[_Piece]:
-    context = model.context
-    tokens = context.prefix_length(lengths.events) + lengths.prompt + lengths.answer
-    user_side = context.flops(lengths.events, tokens)
+    context, given = model.context, model.given(lengths.events)
+    tokens = context.prefix_length(given) + lengths.prompt + lengths.answer
+    user_side = context.flops(given, tokens)
+    encoder_learns = model.encoder is not None and _learns(model.encoder)
     if model.encoder is not None:
-        learning = _learns(model.encoder)
-        yield _Piece("encoder", model.encoder.flops(lengths.events + 1), learning, 1.0 * learning)
-        memory_learns = 1.0 * _learns(context)
-        yield _Piece("memory", user_side.memory, learning, memory_learns)
-        yield _Piece("reading", user_side.reading, _learns(context), memory_learns)
+        work = model.encoder.flops(lengths.events)
+        yield _Piece("encoder", work, encoder_learns, 1.0 * encoder_learns)
+    context_learns = _learns(context)
+    if np.any(user_side.memory.total):
+        yield _Piece("memory", user_side.memory, encoder_learns, 1.0 * context_learns)
+    if np.any(user_side.reading.total):
+        yield _Piece("reading", user_side.reading, context_learns, 1.0 * context_learns)
     width = attention_width(model)
     first = _first_gradient(model, user_side.first_block)
     for number, block in enumerate(decoder_blocks(model.lm)):

@@ -15,6 +15,7 @@ from userllm.cost.flops import Count, Flops, attention, linear, weight_count
 from userllm.data.gather import EventBatch
 from userllm.data.vocabulary import BOS, FIRST_ID, ITEM_FEATURE, PAD, Vocabulary
 from userllm.encoder.embedding import INITIAL_STD, EventEmbedding, FeatureHead
+from userllm.encoder.memory import UserMemory
 
 
 class Layout:
@@ -155,7 +156,18 @@ class AutoregressiveEncoder(nn.Module):
         bias: Tensor = self.heads[ITEM_FEATURE].get_parameter("bias")
         return F.pad(bias, (FIRST_ID, 0), value=-torch.inf)
 
-    def forward(self, events: EventBatch) -> Tensor:
+    def forward(self, events: EventBatch) -> UserMemory:
+        """Return one vector per event, and the state after the last one.
+
+        Raises:
+            ValueError: If there are more than ``max_events`` events.
+        """
+        states_BPE = self.states(events)
+        rows_B = torch.arange(len(states_BPE), device=states_BPE.device)
+        last_BE = states_BPE[rows_B, events.mask.sum(dim=1)]
+        return UserMemory(states_BPE[:, 1:], events.mask, last_BE)
+
+    def states(self, events: EventBatch) -> Tensor:
         """Return states [B, L+1, E]: first before any event, then after each one.
 
         Raises:
@@ -165,7 +177,7 @@ class AutoregressiveEncoder(nn.Module):
         layout = Layout(F.pad(events.mask, (1, 0), value=True))
         return layout.pad(self._states(inputs, layout))
 
-    def next_event_loss(self, events: EventBatch) -> Tensor:
+    def pretraining_loss(self, events: EventBatch) -> Tensor:
         """Return the plain average over features of the cross-entropy of all events.
 
         Event i is predicted from the begin of history and the events before it, so batches of
@@ -185,21 +197,29 @@ class AutoregressiveEncoder(nn.Module):
         bias_I = F.pad(self._head(ITEM_FEATURE).bias, (FIRST_ID, 0), value=-torch.inf)
         return F.linear(state_BE, self.item_table, bias_I)
 
-    def flops(self, positions: Count) -> Flops:
-        """Return the work of reading so many positions, the begin of history included."""
+    def vectors(self, events: Count) -> Count:
+        """Return one vector per event."""
+        return events
+
+    def flops(self, events: Count) -> Flops:
+        """Return the work of reading so many events behind the begin of history."""
+        return self._reading_flops(events + 1)
+
+    def item_flops(self, states: Count) -> Flops:
+        """Return the work of scoring every item with so many states and a ready item table."""
+        return linear(states, self._head(ITEM_FEATURE).bias.numel() * self.width)
+
+    def pretraining_flops(self, events: Count) -> Flops:
+        """Return the forward work of the pretraining loss of a window of so many events."""
+        heads = [self._head(name) for name in self.heads]
+        tables = sum(head.bias.numel() * head.table.embedding_dim for head in heads)
+        predicting = linear(events, weight_count(self.heads) + tables)
+        return self._reading_flops(events) + predicting
+
+    def _reading_flops(self, positions: Count) -> Flops:
         weights = weight_count(self.embedding, self.blocks)
         attending = attention(positions, positions, self.width)
         return linear(positions, weights) + Flops(attention=len(self.blocks) * attending.attention)
-
-    def item_flops(self, positions: Count) -> Flops:
-        """Return the work of scoring every item at so many positions with a ready item table."""
-        return linear(positions, self._head(ITEM_FEATURE).bias.numel() * self.width)
-
-    def prediction_flops(self, positions: Count) -> Flops:
-        """Return the work of scoring every value of every feature, as in training."""
-        heads = [self._head(name) for name in self.heads]
-        tables = sum(head.bias.numel() * head.table.embedding_dim for head in heads)
-        return linear(positions, weight_count(self.heads) + tables)
 
     def _head(self, name: str) -> FeatureHead:
         return cast(FeatureHead, self.heads[name])

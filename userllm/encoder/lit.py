@@ -63,7 +63,7 @@ class WindowBatches:
 
 
 class EncoderModule(TrainableModule):
-    """Trains an encoder to predict the next event.
+    """Trains an encoder by its own loss over windows of events.
 
     Args:
         encoder: The encoder.
@@ -89,7 +89,7 @@ class EncoderModule(TrainableModule):
 
     def training_step(self, batch: WindowBatch, batch_idx: int) -> Tensor:
         """Return the loss of one batch."""
-        return self.encoder.next_event_loss(batch.events)
+        return self.encoder.pretraining_loss(batch.events)
 
 
 def encoder_groups(

@@ -8,33 +8,38 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from userllm.build import build
-from userllm.data.vocabulary import Vocabulary
+from userllm.data.catalogue import catalogue_of
+from userllm.data.corpus import Corpus
 from userllm.encoder.protocol import UserEncoder
 from userllm.errors import UserError
 from userllm.training.weights import check_weights, read_weights
 
 
-def load_encoder(run_folder: Path, vocabulary: Vocabulary, fingerprint: str) -> UserEncoder:
+def encoder_inputs(corpus: Corpus) -> dict[str, Any]:
+    """Return what encoders are built from besides their config."""
+    return {"vocabulary": corpus.vocabulary, "catalogue": catalogue_of(corpus)}
+
+
+def load_encoder(run_folder: Path, corpus: Corpus) -> UserEncoder:
     """Return the best encoder of a finished pretraining run, in evaluation mode.
 
     Args:
         run_folder: ``runs/pretrain/<name>-<hash>``.
-        vocabulary: That of the corpus the encoder is going to read.
-        fingerprint: That corpus's content hash.
+        corpus: What the encoder is going to read.
 
     Raises:
         UserError: If the run is incomplete, or was made from another corpus or of another shape.
     """
     result = _read_result(run_folder)
     trained_on = result["environment"]["data_fingerprint"]
-    if trained_on != fingerprint:
+    if trained_on != corpus.fingerprint:
         raise UserError(
             f"The encoder of {run_folder.name} was trained on the corpus {trained_on[:12]}, but "
-            f"this run reads the corpus {fingerprint[:12]}, where other ids mean other items. "
-            "Use encoder.checkpoint=auto, or the data settings that encoder was trained with."
+            f"this run reads the corpus {corpus.fingerprint[:12]}, where other ids mean other "
+            "items. Use encoder.checkpoint=auto, or the data settings that encoder was trained with."
         )
     config = OmegaConf.load(run_folder / "config.yaml")
-    encoder: UserEncoder = build(config.encoder, vocabulary=vocabulary)
+    encoder: UserEncoder = build(config.encoder, **encoder_inputs(corpus))
     module = cast(nn.Module, encoder)
     load_weights(module, run_folder / "checkpoints" / "best.ckpt")
     module.eval()

@@ -1,6 +1,6 @@
 """What every user encoder offers to a language model and to a ranking.
 
-Shape suffixes: B batch, L events, E user width, I real items.
+Shape suffixes: B batch, E user width, I real items.
 """
 
 from collections.abc import Iterator
@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from userllm.cost.flops import Count, Flops
 from userllm.data.gather import EventBatch
+from userllm.encoder.memory import UserMemory
 
 
 class UserEncoder(Protocol):
-    """Turns histories into one vector per event, and vectors into scores of items.
+    """Turns histories into vectors, and scores items as the next one of a history.
 
     Attributes:
         width: E.
@@ -32,17 +33,26 @@ class UserEncoder(Protocol):
     def item_bias(self) -> Tensor:
         """Return one bias per item id; -inf for the special ids."""
 
-    def __call__(self, events: EventBatch) -> Tensor:
-        """Return states [B, L+1, E]: first before any event, then after each one."""
+    def __call__(self, events: EventBatch) -> UserMemory:
+        """Return the vectors that stand for each user, and the state the next item is ranked by."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Yield its weights, as any module does."""
 
-    def flops(self, positions: Count) -> Flops:
-        """Return the work of reading so many positions, the start of history included."""
+    def vectors(self, events: Count) -> Count:
+        """Return how many vectors stand for so many events."""
 
-    def next_event_loss(self, events: EventBatch) -> Tensor:
-        """Return the pretraining loss, with every event of the batch as a target."""
+    def flops(self, events: Count) -> Flops:
+        """Return the work of reading so many events."""
+
+    def item_flops(self, states: Count) -> Flops:
+        """Return the work of scoring every item with so many states and a ready item table."""
+
+    def pretraining_flops(self, events: Count) -> Flops:
+        """Return the forward work of the pretraining loss of a window of so many events."""
+
+    def pretraining_loss(self, events: EventBatch) -> Tensor:
+        """Return the loss of a batch of windows of at most ``max_events + 1`` events."""
 
     def item_scores(self, state_BE: Tensor) -> Tensor:
         """Return one score per item id [B, I+3] as the next item; -inf for the special ids."""

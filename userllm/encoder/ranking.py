@@ -37,9 +37,8 @@ class EncoderScorer:
         """Return [B, I+3] from events ``0 .. end-1`` of each user; -inf for the special ids."""
         device = next(cast(nn.Module, self.encoder).parameters()).device
         events = self.gather(users, ends, self.encoder.max_events).to(device)
-        state_BPE = self.encoder(events)
-        last_B = events.mask.sum(dim=1)
-        state_BE = state_BPE[torch.arange(len(users), device=device), last_B]
+        state_BE = self.encoder(events).state_BE
+        assert state_BE is not None, "every encoder option gives a state"
         return self.encoder.item_scores(state_BE)
 
 

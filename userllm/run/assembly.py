@@ -16,7 +16,7 @@ from userllm.context.model import UserLLM
 from userllm.context.protocol import Context
 from userllm.data.corpus import Corpus
 from userllm.data.split import Split
-from userllm.encoder.load import load_encoder
+from userllm.encoder.load import encoder_inputs, load_encoder
 from userllm.encoder.protocol import UserEncoder
 from userllm.errors import UserError
 from userllm.lm.blocks import decoder_blocks, token_width
@@ -63,13 +63,13 @@ def assemble(cfg: DictConfig, choices: Mapping[str, str]) -> Assembly:
     loaded: LoadedLM = build(cfg.lm).load()
     with torch.device("meta"):
         # A mistake in the context shows before an encoder is pretrained for it.
-        reads_memory = _context(cfg, loaded).reads_memory
+        reads_memory = _context(cfg, loaded, corpus).reads_memory
     encoder_run = _encoder_run(cfg, choices) if reads_memory else None
     # New weights and peak memory do not depend on whether an earlier stage had to run first.
     seed_everything(cfg.seed, workers=True, verbose=False)
     forget_peak_memory()
     encoder = _encoder(cfg, encoder_run, corpus) if reads_memory else None
-    context = _context(cfg, loaded)
+    context = _context(cfg, loaded, corpus)
     width = token_width(loaded.model)
     model = UserLLM(
         lm=loaded.model,
@@ -96,12 +96,14 @@ def assemble(cfg: DictConfig, choices: Mapping[str, str]) -> Assembly:
     )
 
 
-def _context(cfg: DictConfig, loaded: LoadedLM) -> Context:
+def _context(cfg: DictConfig, loaded: LoadedLM, corpus: Corpus) -> Context:
     context: Context = build(
         cfg.context,
         text_dim=token_width(loaded.model),
         user_dim=cfg.encoder.width,
         num_blocks=len(decoder_blocks(loaded.model)),
+        tokenizer=loaded.tokenizer,
+        **encoder_inputs(corpus),
     )
     return context
 
@@ -117,9 +119,9 @@ def _encoder_run(cfg: DictConfig, choices: Mapping[str, str]) -> Path | None:
 def _encoder(cfg: DictConfig, encoder_run: Path | None, corpus: Corpus) -> UserEncoder:
     """Return the pretrained encoder, or a random one (the paper's PT and RD)."""
     if encoder_run is not None:
-        return load_encoder(encoder_run, corpus.vocabulary, corpus.fingerprint)
+        return load_encoder(encoder_run, corpus)
     node = OmegaConf.masked_copy(cfg.encoder, [k for k in cfg.encoder if k != "checkpoint"])
-    encoder: UserEncoder = build(node, vocabulary=corpus.vocabulary)
+    encoder: UserEncoder = build(node, **encoder_inputs(corpus))
     return encoder
 
 

@@ -43,10 +43,10 @@ def measure(
     flops = _flops(assembly, Lengths(events=events, prompt=prompt, answer=0.0, logits=1.0))
     latency: Latency = build(cfg.cost)
     parameters = list(assembly.model.parameters())
-    context = assembly.model.context
+    context, given = assembly.model.context, assembly.model.given(events)
     return {
-        "prompt_tokens": float(np.mean(prompt + context.prefix_length(events))),
-        "user_vectors": float(np.mean(context.vectors(events))),
+        "prompt_tokens": float(np.mean(prompt + context.prefix_length(given))),
+        "user_vectors": float(np.mean(context.vectors(given))),
         "flops_per_user": sum(flops.values()),
         "flops_parts": flops,
         "latency_ms": latency.measure(_asker(assembly, asked, device), device),

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
+from torch import nn
 
 from userllm.build import build
 from userllm.cost.latency import Latency
@@ -16,11 +17,11 @@ from userllm.data.columns import USER
 from userllm.data.corpus import Corpus
 from userllm.data.gather import HistoryGather
 from userllm.data.split import Split
-from userllm.encoder.autoregressive import AutoregressiveEncoder
 from userllm.encoder.lit import EncoderModule, WindowBatches, encoder_groups
-from userllm.encoder.load import load_weights
+from userllm.encoder.load import encoder_inputs, load_weights
 from userllm.encoder.markov import WindowedMarkov
 from userllm.encoder.popularity import Popularity
+from userllm.encoder.protocol import UserEncoder
 from userllm.encoder.ranking import EncoderScorer, Scorer, rank_next_item
 from userllm.metric.interval import interval
 from userllm.metric.ranking import Ranking
@@ -76,17 +77,18 @@ def run(cfg: DictConfig, folder: RunFolder) -> None:
     """Train, keep the step that ranks the validation users best, then read the test once."""
     corpus = Corpus.open(ensure("prepare", cfg) / "corpus")
     stage = Stage(corpus, corpus.split(cfg.split), HistoryGather(corpus), build(cfg.metric))
-    encoder: AutoregressiveEncoder = build(cfg.encoder, vocabulary=corpus.vocabulary)
+    encoder: UserEncoder = build(cfg.encoder, **encoder_inputs(corpus))
     scorer = EncoderScorer(encoder, stage.gather)
     trained = train(cfg, folder, stage, scorer)
-    load_weights(encoder, trained.summary.best_checkpoint)
-    encoder.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    module = cast(nn.Module, encoder)
+    load_weights(module, trained.summary.best_checkpoint)
+    module.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     report(folder, stage, scorer, cost(stage, scorer, trained))
 
 
 def train(cfg: DictConfig, folder: RunFolder, stage: Stage, scorer: EncoderScorer) -> Trained:
     """Train the encoder for the configured steps, or for what is left of them."""
-    encoder, settings = cast(AutoregressiveEncoder, scorer.encoder), cfg.training
+    encoder, settings = scorer.encoder, cfg.training
     module = EncoderModule(
         encoder=encoder,
         groups=encoder_groups(
@@ -190,11 +192,11 @@ def user_frame(
 
 def cost(stage: Stage, scorer: EncoderScorer, trained: Trained) -> dict[str, Any]:
     """Return what ranking the catalogue for one user costs, and what the training did."""
-    encoder = cast(AutoregressiveEncoder, scorer.encoder)
+    encoder = scorer.encoder
     users, ends = stage.split.targets(PART)
     events = np.minimum(ends, encoder.max_events)
     parts = {
-        "encoder": float(np.mean(encoder.flops(events + 1.0).total)),
+        "encoder": float(np.mean(encoder.flops(1.0 * events).total)),
         "items": float(np.mean(encoder.item_flops(1.0).total)),
     }
     parameters = list(encoder.parameters())
@@ -206,7 +208,7 @@ def cost(stage: Stage, scorer: EncoderScorer, trained: Trained) -> dict[str, Any
 
     return {
         "prompt_tokens": 0.0,
-        "user_vectors": float(np.mean(events + 1)),
+        "user_vectors": float(np.mean(encoder.vectors(1.0 * events))),
         "flops_per_user": sum(parts.values()),
         "flops_parts": parts,
         "latency_ms": Latency(repeats=20, warmup=2).measure(ask, parameters[0].device),
@@ -222,8 +224,7 @@ def cost(stage: Stage, scorer: EncoderScorer, trained: Trained) -> dict[str, Any
     }
 
 
-def training_flops(encoder: AutoregressiveEncoder, targets_W: NDArray[np.int64]) -> float:
+def training_flops(encoder: UserEncoder, targets_W: NDArray[np.int64]) -> float:
     """Return the mean forward and backward FLOPs of a window with so many targets."""
-    work = encoder.flops(targets_W.astype(np.float64))
-    work += encoder.prediction_flops(targets_W.astype(np.float64))
+    work = encoder.pretraining_flops(targets_W.astype(np.float64))
     return float(np.mean(work.training(inputs=True, learned_share=1.0)))

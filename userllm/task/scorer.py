@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from userllm.context.memory import UserMemory
 from userllm.context.model import TokenBatch, UserLLM
 from userllm.cost.flops import Count
 from userllm.data.corpus import Corpus
 from userllm.data.vocabulary import FIRST_ID
+from userllm.encoder.memory import UserMemory
 from userllm.task.beam import beam_scores
 from userllm.task.likelihood import PIECE, exhaustive_scores
 from userllm.task.prompt import TokenTable, tokenize
