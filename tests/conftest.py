@@ -41,6 +41,7 @@ def corpus(tmp_path_factory):
         events_per_user=20,
         categories=6,
         drift=0.01,
+        texts=True,
         seed=0,
         min_user_events=5,
         min_item_events=1,

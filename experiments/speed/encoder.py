@@ -22,6 +22,7 @@ from userllm.data.gather import HistoryGather
 from userllm.data.synthetic import Synthetic
 from userllm.encoder.autoregressive import AutoregressiveEncoder
 from userllm.encoder.lit import EncoderModule, WindowBatches, encoder_groups
+from userllm.softmax.exact import ExactSoftmax
 from userllm.training.memory import keep_freed_memory, peak_memory_bytes
 
 BARS = {1: 7_200.0, 2: 13_000.0}
@@ -54,6 +55,7 @@ def make_corpus(folder: Path) -> Corpus:
         events_per_user=106,
         categories=18,
         drift=0.01,
+        texts=False,
         seed=0,
         min_user_events=5,
         min_item_events=0,
@@ -75,7 +77,7 @@ def measure(corpus: Corpus) -> list[tuple[float, float]]:
         max_events=EVENTS,
         features=["item", "category", "rating"],
         feature_width={"item": 128, "category": 16, "rating": 16},
-        loss_rows=4096,
+        softmax=ExactSoftmax(memory_mib=64),
     )
     module = EncoderModule(
         encoder=encoder,

@@ -49,6 +49,7 @@ def generate(folder: Path, events: int) -> None:
         events_per_user=144,
         categories=19,
         drift=0.01,
+        texts=False,
         seed=0,
         min_user_events=1,
         min_item_events=1,

@@ -137,6 +137,7 @@ def test_empty_result_lists_the_counts_of_every_filter(tmp_path):
         make(raw_data([(0, 1, 100, 3.0), (0, 2, 101, 3.0)]), tmp_path / "c", users=9)
     message = str(caught.value)
     assert "users with >= 9 events" in message
+    assert "The longest history holds 2 events" in message
     assert "data.min_user_events" in message
     assert not (tmp_path / "c").exists()
 
@@ -247,3 +248,25 @@ def test_split_that_leaves_nothing_to_test_is_refused(tmp_path):
     corpus = make(raw_data([(user, 1, 100, 3.0) for user in range(3)]), tmp_path / "c")
     with pytest.raises(UserError, match="0 test users"):
         corpus.split("leave_last_out")
+
+
+def test_nouns_are_kept_and_older_corpora_have_the_general_ones(tmp_path):
+    raw = raw_data([(0, 3, 100, 3.0)])
+    nouns = {"item": "film", "category": "genre"}
+    named = RawData(raw.events, raw.items, raw.provenance, nouns=nouns)
+    corpus = make(named, tmp_path / "c")
+    assert corpus.nouns == corpus.card["nouns"] == nouns
+    older = {key: value for key, value in corpus.card.items() if key != "nouns"}
+    (corpus.folder / "card.json").write_text(json.dumps(older))
+    assert Corpus.open(corpus.folder).nouns == {"item": "item", "category": "category"}
+
+
+def test_nouns_and_paper_datasets_that_do_not_exist_are_refused(tmp_path):
+    raw = raw_data([(0, 3, 100, 3.0)])
+    for changes, problem in (
+        ({"nouns": {"item": "film"}}, "nouns: expected a word"),
+        ({"paper_dataset": "ML"}, "paper_dataset: found 'ML'.*MovieLens-20M"),
+    ):
+        broken = RawData(raw.events, raw.items, raw.provenance, **changes)
+        with pytest.raises(UserError, match=problem):
+            make(broken, tmp_path / "c")

@@ -199,3 +199,22 @@ def test_rated_film_without_a_row_is_refused(tmp_path):
         write_corpus(
             raw, name="x", min_user_events=1, min_item_events=1, folder=tmp_path / "corpus"
         )
+
+
+def test_folder_below_the_data_variable_is_found_without_a_setting(tmp_path, monkeypatch):
+    write_csv(tmp_path / "movielens")
+    monkeypatch.setenv("USERLLM_DATA", str(tmp_path))
+    settings = {"min_user_events": 1, "min_item_events": 1, "cache": None}
+    raw = MovieLens(name="x", dir=None, release="20m", **settings).read()
+    assert raw.events.height == len(ratings())
+    assert raw.nouns == {"item": "movie", "category": "genre"}
+    assert raw.paper_dataset == "MovieLens-20M"
+    assert MovieLens(name="x", dir=None, release=None, **settings).read().paper_dataset is None
+
+
+def test_data_variable_without_a_release_changes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("USERLLM_DATA", str(tmp_path))
+    with pytest.raises(UserError, match=r"\$USERLLM_DATA/movielens"):
+        MovieLens(
+            name="x", dir=None, release=None, min_user_events=1, min_item_events=1, cache=None
+        )

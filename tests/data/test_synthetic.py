@@ -4,8 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from userllm.data.columns import CATEGORIES, ITEM, RATING, TIMESTAMP, TITLE, USER
+from userllm.data.columns import CATEGORIES, ITEM, RATING, TEXT, TIMESTAMP, TITLE, USER
 from userllm.data.synthetic import Synthetic
+from userllm.data.synthetic_names import category_name
 from userllm.errors import UserError
 
 
@@ -17,6 +18,7 @@ def world(**changes):
         "events_per_user": 20,
         "categories": 6,
         "drift": 0.01,
+        "texts": True,
         "seed": 0,
         "min_user_events": 1,
         "min_item_events": 1,
@@ -109,3 +111,35 @@ def test_interests_drift():
 def test_impossible_worlds_are_refused(bad):
     with pytest.raises(UserError, match=rf"data\.{next(iter(bad))}"):
         world(**bad)
+
+
+def test_texts_change_no_event():
+    silent, talking = world(texts=False).read().events, world().read().events
+    assert TEXT not in silent.columns
+    assert talking.drop(TEXT).equals(silent)
+
+
+def test_texts_follow_the_item_the_rating_and_the_user():
+    dataset = world(users=400, drift=0.0)
+    main = dict(
+        zip(dataset.catalogue.item.tolist(), dataset.catalogue.category.tolist(), strict=True)
+    )
+    events = dataset.read().events.with_columns(pl.col(ITEM).replace_strict(main).alias("category"))
+    assert 0.05 < events[TEXT].null_count() / events.height < 0.15
+    written = events.drop_nulls(TEXT)
+    named = written.select(
+        pl.col(TEXT)
+        .str.to_lowercase()
+        .str.contains(
+            pl.col("category").map_elements(lambda c: category_name(c).lower(), pl.String)
+        )
+    )
+    assert named.to_series().all()
+
+    # Who knows category, rating and user has at most two texts to choose from; without the user
+    # there are many more.
+    def choices(*known):
+        return written.group_by(known).agg(pl.col(TEXT).n_unique().alias("n"))["n"].max()
+
+    assert choices("category", RATING, USER) == 2
+    assert choices("category", RATING) > 20

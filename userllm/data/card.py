@@ -1,39 +1,42 @@
 """The data card: where a corpus comes from, what each filter left, and what it looks like."""
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from userllm.data.paper_counts import SUBTRACTED, rule_in_words, table_1_rows, window_rows
 from userllm.data.split import SPLITS, Int64Array, time_cuts
+from userllm.data.texts import OFFSETS
 
-PAPER_LENGTH = 50
-"""Sequence length of the paper's Table 1, for comparing counts with it."""
+Array = NDArray[Any]
 
 
-def statistics(offsets: Int64Array, timestamps: Int64Array) -> dict[str, float | str]:
-    """Return lengths, ties, and the window counts of the paper's Table 1.
+def statistics(arrays: Mapping[str, Array]) -> dict[str, float | str]:
+    """Return lengths, ties and, if there are any, the number and size of the texts.
 
-    The paper's counts fit windows of 50 events plus a label, stride 1, the last window of a user
-    being the test; only users with at least 52 events have a window to train on.
-
-    Source: User-LLM Table 1.
+    Args:
+        arrays: The arrays of a corpus, by name.
     """
-    lengths = np.diff(offsets)
-    long_enough = lengths[lengths >= PAPER_LENGTH + 2]
-    return {
+    lengths, timestamps = np.diff(arrays["offsets"]), arrays["timestamps"]
+    found: dict[str, float | str] = {
         "length_mean": round(float(lengths.mean()), 2),
         "length_median": float(np.median(lengths)),
         "length_max": int(lengths.max()),
-        "tied_share": round(_tied_share(offsets, timestamps), 4),
+        "tied_share": round(_tied_share(arrays["offsets"], timestamps), 4),
         "first_event": _date(int(timestamps.min())),
         "last_event": _date(int(timestamps.max())),
-        "sequence_length": PAPER_LENGTH,
-        "users_with_full_windows": len(long_enough),
-        "full_window_training_examples": int((long_enough - PAPER_LENGTH - 1).sum()),
     }
+    if OFFSETS in arrays:
+        sizes = np.diff(arrays[OFFSETS])
+        written = sizes[sizes > 0]
+        found["events_with_text"] = len(written)
+        found["text_bytes_median"] = float(np.median(written)) if len(written) else 0.0
+    return found
 
 
 def _date(seconds: int) -> str:
@@ -74,8 +77,30 @@ def write_card(card: dict[str, Any], folder: Path) -> None:
         lines += [f"## {title}", "", "| | |", "|---|---|"]
         lines += [f"| {key} | {value} |" for key, value in rows]
         lines.append("")
+    for title, header, body in paper_tables(card):
+        lines += [f"## {title}", "", _row(header), _row(["---"] * len(header)), *map(_row, body)]
+        lines.append("")
+    lines.append(rule_in_words(card["paper_counts"]))
     (folder / "card.md").write_text("\n".join(lines), encoding="utf-8")
     (folder / "card.json").write_text(json.dumps(card, indent=2), encoding="utf-8")
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+PrintedTable = tuple[str, tuple[str, ...], Sequence[tuple[str, ...]]]
+
+
+def paper_tables(card: dict[str, Any]) -> list[PrintedTable]:
+    """Return (title, header, rows) of Table 1 and of the counts behind its likely rules."""
+    counts = card["paper_counts"]
+    header = ("", "read", *([counts["dataset"]] if counts["dataset"] else []))
+    windows = ("history", "#users", *(f"sum of n - {k}" for k in SUBTRACTED))
+    return [
+        ("The counts of the paper's Table 1", header, table_1_rows(counts)),
+        ("The same by every likely rule", windows, window_rows(counts)),
+    ]
 
 
 def card_sections(card: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -90,6 +115,7 @@ def card_sections(card: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]
     ]
     return [
         ("Source", [*_flat(card["provenance"]), ("fingerprint", card["fingerprint"])]),
+        ("Called", list(card["nouns"].items())),
         ("What each step left", left),
         ("Statistics", [(k.replace("_", " "), _text(v)) for k, v in card["statistics"].items()]),
         ("Splits", splits),

@@ -1,6 +1,7 @@
 """A prepared dataset on disk: flat arrays with user offsets, memory-mapped, plus readable tables.
 
-Files: ``offsets timestamps item rating item_categories .npy``, one ``.npy`` per split,
+Files: ``offsets timestamps item rating item_categories .npy``, ``text_bytes text_offsets .npy``
+if there are texts, one ``.npy`` per split,
 ``events items users .parquet``, ``vocabulary.json`` and the data card, which is written last and
 lists the size of every other file.
 
@@ -22,13 +23,16 @@ from numpy.typing import NDArray
 
 from userllm.data.atomic import whole_folder
 from userllm.data.card import split_statistics, statistics, write_card
+from userllm.data.columns import ITEM, USER
 from userllm.data.filters import count, keep_frequent, refuse_empty
-from userllm.data.ordering import encode, in_order, without_duplicates
+from userllm.data.ordering import Coded, encode, in_order, without_duplicates
+from userllm.data.paper_counts import paper_counts
 from userllm.data.progress import stage
-from userllm.data.protocol import RawData
+from userllm.data.protocol import NOUNS, RawData
 from userllm.data.schema import check_raw
 from userllm.data.split import SPLITS, Split
 from userllm.data.tables import make_tables
+from userllm.data.texts import BYTES, OFFSETS, read_texts
 from userllm.data.vocabulary import (
     CATEGORY_FEATURE,
     FIRST_ID,
@@ -52,9 +56,12 @@ class Corpus:
         offsets: int64 [N+1]; user n owns the flat positions ``offsets[n] .. offsets[n+1] - 1``.
         timestamps: int64, flat, seconds since 1970, ascending inside a user.
         features: Per event, flat: "item" (int32) and "rating" (int16) ids.
-        item_categories: int16 [I+3, G]; category ids by item id, padded with 0.
+        item_categories: int16 or int32 [I+3, G]; category ids by item id, padded with 0.
         category_names: The category of id ``index + 3``.
         rating_values: The rating of id ``index + 3``.
+        nouns: What an "item" and a "category" are called here, in the singular.
+        has_texts: Whether users wrote texts.
+        text_offsets: int64 [events + 1], counted in bytes, by flat position; None without texts.
     """
 
     def __init__(self, folder: Path, card: dict[str, Any]) -> None:
@@ -68,6 +75,10 @@ class Corpus:
         words = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
         self.category_names: list[str] = words["categories"]
         self.rating_values: list[float] = words["ratings"]
+        # Corpora of older versions know no nouns.
+        self.nouns: dict[str, str] = card.get("nouns", dict(NOUNS))
+        self.has_texts = f"{OFFSETS}.npy" in card["files"]
+        self.text_offsets = self._array(OFFSETS) if self.has_texts else None
 
     @classmethod
     def open(cls, folder: Path | str) -> Corpus:
@@ -97,6 +108,16 @@ class Corpus:
     def _array(self, name: str) -> Array:
         array: Array = np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
         return array
+
+    def texts(self, positions: Array) -> list[str]:
+        """Return what was written at each flat position; "" where nothing was."""
+        if self.text_offsets is None:
+            return [""] * len(positions)
+        return read_texts(self._text_bytes, self.text_offsets, positions)
+
+    @cached_property
+    def _text_bytes(self) -> Array:
+        return self._array(BYTES)
 
     @cached_property
     def items(self) -> pl.DataFrame:
@@ -144,7 +165,7 @@ def write_corpus(
     """Order, filter, code and store a dataset, so that ``folder`` is a whole corpus or untouched.
 
     Args:
-        raw: What the dataset's reader returned.
+        raw: What the dataset's reader returned; hand it over, so that its memory can be freed.
         name: Name of the dataset, for the card and for errors.
         min_user_events: Users with fewer events are dropped.
         min_item_events: Items with fewer events are dropped; 0 keeps items nobody touched.
@@ -154,28 +175,39 @@ def write_corpus(
         UserError: The tables break the contract, nothing is left, or the disk is full.
     """
     check_raw(raw, name)
+    origin = {"provenance": raw.provenance, "nouns": raw.nouns}
     with stage(f"ordering {raw.events.height:,} events"):
-        coded = encode(raw)
+        coded, dataset = encode(raw), raw.paper_dataset
+        # From here on codes stand for the ids, which take most of the memory.
+        del raw
         counts = [count("read", coded)]
-        coded = replace(coded, events=without_duplicates(in_order(coded.events)))
+        coded = replace(coded, events=in_order(coded.events))
+        coded = replace(coded, events=without_duplicates(coded.events))
         counts.append(count("exact duplicates dropped", coded))
-        kept, dropped = keep_frequent(coded, min_user_events, min_item_events)
+        origin["paper_counts"] = _paper_counts(coded, dataset)
+        longest = int(np.bincount(coded.events[USER].to_numpy()).max(initial=0))
+        coded, dropped = keep_frequent(coded, min_user_events, min_item_events)
         counts += dropped
-    refuse_empty(counts, name)
-    with stage(f"writing {kept.events.height:,} events"), whole_folder(folder) as unfinished:
-        tables = make_tables(kept)
+    refuse_empty(counts, longest, name)
+    with stage(f"writing {coded.events.height:,} events"), whole_folder(folder) as unfinished:
+        tables = make_tables(coded)
         tables.write(unfinished)
         card = {
             "format_version": FORMAT_VERSION,
             "name": name,
             "fingerprint": tables.fingerprint(),
-            "provenance": raw.provenance,
+            **origin,
             "counts": [asdict(step) for step in counts],
-            "statistics": statistics(tables.arrays["offsets"], tables.arrays["timestamps"]),
+            "statistics": statistics(tables.arrays),
             "splits": split_statistics(tables.arrays["offsets"], tables.arrays["timestamps"]),
             "files": _file_sizes(unfinished),
         }
         write_card(card, unfinished)
+
+
+def _paper_counts(coded: Coded, dataset: str | None) -> dict[str, Any]:
+    users, items = (coded.events[column].to_numpy() for column in (USER, ITEM))
+    return paper_counts(users, items, catalogue=coded.items.height, dataset=dataset)
 
 
 def _file_sizes(folder: Path) -> dict[str, int]:

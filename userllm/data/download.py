@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from threading import Thread
-from typing import Any
 from urllib.parse import urlsplit
 
 import platformdirs
@@ -18,7 +17,10 @@ from filelock import FileLock
 
 from userllm.data.atomic import whole_folder
 from userllm.data.progress import new_progress
+from userllm.data.resume import ResumingDownloader
 from userllm.errors import UserError
+
+SECONDS_TO_ANSWER = 10.0
 
 
 def cache_dir(cache: str | None) -> Path:
@@ -71,59 +73,55 @@ def connection_problem(url: str, seconds: float) -> str | None:
     return problems[0] if problems else None
 
 
-class _Bar:
-    """Shows pooch's download progress with the same bar as everything else."""
-
-    def __init__(self, description: str) -> None:
-        self.progress = new_progress()
-        self.task = self.progress.add_task(description, total=None)
-        self.progress.start()
-
-    @property
-    def total(self) -> int | None:
-        """Size of the file in bytes."""
-        size = self.progress.tasks[self.task].total
-        return None if size is None else int(size)
-
-    @total.setter
-    def total(self, size: int) -> None:
-        self.progress.update(self.task, total=size)
-
-    def update(self, size: int) -> None:
-        """Add some bytes."""
-        self.progress.advance(self.task, size)
-
-    def reset(self) -> None:
-        """Start again from zero; pooch does so to add the whole size at the end."""
-        self.progress.update(self.task, completed=0)
-
-    def close(self) -> None:
-        """Take the bar away."""
-        self.progress.stop()
-
-
 def fetch(url: str, md5: str | None, folder: Path) -> Path:
     """Download one file into ``folder`` (or find it there) and check it.
 
     Raises:
-        OSError: The download failed.
+        OSError: The download failed; what came is kept, and the next call goes on from there.
         UserError: What came is not what was pinned.
     """
     name = url.rpartition("/")[2]
-    bar: Any = _Bar(f"downloading {name}")
-    try:
-        path = pooch.retrieve(
-            url,
-            known_hash=f"md5:{md5}" if md5 else None,
-            fname=name,
-            path=folder,
-            downloader=pooch.HTTPDownloader(progressbar=bar, timeout=(5, 60)),
-        )
-    except ValueError as error:
-        raise UserError(f"{url} is not the expected file: {error}") from error
-    finally:
-        bar.close()
+    folder.mkdir(parents=True, exist_ok=True)
+    with new_progress() as progress:
+        task = progress.add_task(f"downloading {name}", total=None)
+
+        def show(size: int, total: int | None) -> None:
+            progress.update(task, completed=size, total=total)
+
+        try:
+            path = pooch.retrieve(
+                url,
+                known_hash=f"md5:{md5}" if md5 else None,
+                fname=name,
+                path=folder,
+                downloader=ResumingDownloader(folder / f".{name}.part", show),
+            )
+        except ValueError as error:
+            raise UserError(f"{url} is not the expected file: {error}") from error
     return Path(path)
+
+
+def fetch_or_explain(url: str, folder: Path, remedy: str) -> Path:
+    """Download one file for which no checksum is published, unless it is in ``folder`` already.
+
+    Args:
+        url: Where it is.
+        folder: Where it goes.
+        remedy: What to type when it cannot be had.
+
+    Raises:
+        UserError: The site does not answer, or not with the file.
+    """
+    kept = folder / url.rpartition("/")[2]
+    if kept.is_file():
+        return kept
+    problem = connection_problem(url, SECONDS_TO_ANSWER)
+    if problem is None:
+        try:
+            return fetch(url, None, folder)
+        except OSError as error:
+            problem = f"{error}; the same command goes on from there"
+    raise UserError(f"{url} cannot be downloaded ({problem}). {remedy}")
 
 
 def extract(archive: Path, wanted: Collection[str], folder: Path) -> None:

@@ -99,8 +99,14 @@ def _steps_that_dropped(counts: list[Count]) -> list[Count]:
     return [*counts[:2], *later]
 
 
-def refuse_empty(counts: list[Count], name: str) -> None:
-    """Raise ``UserError`` with the counts per step when no event is left."""
+def refuse_empty(counts: list[Count], longest: int, name: str) -> None:
+    """Raise ``UserError`` with the counts per step when no event is left.
+
+    Args:
+        counts: What each step left.
+        longest: Events of the longest history before users and items were dropped.
+        name: Name of the dataset.
+    """
     if counts[-1].events:
         return
     table = "\n".join(
@@ -109,5 +115,6 @@ def refuse_empty(counts: list[Count], name: str) -> None:
     )
     raise UserError(
         f"data={name}: no events are left after the filters:\n{table}\n"
+        f"The longest history holds {longest:,} events. "
         "Lower data.min_user_events or data.min_item_events, or give more data."
     )

@@ -3,16 +3,19 @@
 Source: User-LLM section 5.1 (MovieLens-20M).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from userllm.data.download import cache_dir, connection_problem, extract, fetch, one_process_in
 from userllm.data.movielens_folder import LAYOUTS, find_layout, read_folder
+from userllm.data.own_files import VARIABLE, data_folder
 from userllm.data.protocol import RawData
 from userllm.errors import UserError
 
 SITE = "https://files.grouplens.org/datasets/movielens"
 SECONDS_TO_ANSWER = 5.0
+# The release of the paper, known by its size when nobody names it.
+PAPER_RELEASE, PAPER_RATINGS = "20m", 20_000_263
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class MovieLens:
 
     Args:
         name: Names the dataset in cards and tables.
-        dir: Folder with the unpacked files of a release; None downloads ``release``.
+        dir: Folder with the unpacked files of a release; None looks into
+            ``$USERLLM_DATA/movielens``, and downloads ``release`` when there is no such folder.
         release: One of ``RELEASES``; None takes whatever release ``dir`` holds.
         min_user_events: See ``Dataset``.
         min_item_events: See ``Dataset``.
@@ -70,14 +74,16 @@ class MovieLens:
         if release is not None and release not in RELEASES:
             known = ", ".join(RELEASES)
             raise UserError(f"data.release={release} is not known, expected one of: {known}")
-        if dir is None and release is None:
+        folder = data_folder("movielens") if dir is None else Path(dir).expanduser()
+        if folder is None and release is None:
             known = ", ".join(RELEASES)
             raise UserError(
-                "data=movielens needs data.dir=<folder with a release> or data.release=<one of: "
-                f"{known}>; data=movielens_100k needs neither"
+                "data=movielens needs data.dir=<folder with a release>, the same folder as "
+                f"${VARIABLE}/movielens, or data.release=<one of: {known}>; data=movielens_100k "
+                "needs none of them"
             )
         self.name = name
-        self.dir = None if dir is None else Path(dir).expanduser()
+        self.dir = folder
         self.release = None if release is None else RELEASES[release]
         self.min_user_events = min_user_events
         self.min_item_events = min_item_events
@@ -85,6 +91,11 @@ class MovieLens:
 
     def read(self) -> RawData:
         """Read the folder, or download the release first; raise ``UserError`` if neither works."""
+        raw = self._read()
+        is_papers = self.release is RELEASES[PAPER_RELEASE] or raw.events.height == PAPER_RATINGS
+        return replace(raw, paper_dataset="MovieLens-20M" if is_papers else None)
+
+    def _read(self) -> RawData:
         if self.dir is None:
             assert self.release is not None
             return read_release(self.release, self.cache)
@@ -121,7 +132,8 @@ def _download(release: Release, archives: Path) -> Path:
             problem = str(error)
     raise UserError(
         f"{release.url} cannot be downloaded ({problem}). Type data.dir=<folder with the unpacked "
-        "release>, or data=movielens_100k, which needs only the package index."
+        f"release> or put it into ${VARIABLE}/movielens; or take data=movielens_100k, which needs "
+        "only the package index."
     )
 
 

@@ -97,4 +97,5 @@ def read_folder(folder: Path, layout: Layout, origin: dict[str, str]) -> RawData
         items = read_items(folder / layout.items, layout.rows)
         events = read_ratings(ratings, layout.ratings)
         hashes = {name: sha256(folder / name) for name in layout.files}
-    return RawData(events, items, {**origin, "licence": LICENCE, "files": hashes})
+    provenance = {**origin, "licence": LICENCE, "files": hashes}
+    return RawData(events, items, provenance, nouns={"item": "movie", "category": "genre"})

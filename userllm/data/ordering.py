@@ -3,7 +3,8 @@
 Many events share their timestamp with another event of the same user (three in four in
 MovieLens-100K), so "the last event" needs a written rule. Inside a user, events are ordered by
 (timestamp, hash of user and item, item, rating). Row order in the file must not matter, and
-sorting ties by item id would leak an artificial order that a sequence model can learn.
+sorting ties by item id would leak an artificial order that a sequence model can learn. Rows that
+are equal in all of these are one event, whatever their texts are.
 """
 
 from dataclasses import dataclass
@@ -11,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from userllm.data.columns import CATEGORIES, ITEM, RATING, TIMESTAMP, USER
+from userllm.data.columns import CATEGORIES, ITEM, RATING, TEXT, TIMESTAMP, USER
 from userllm.data.hashing import hash_keys
 from userllm.data.protocol import RawData
 
-TIE = "tie"
+TIE, GROUP = "tie", "group"
 EVENT_COLUMNS = [USER, ITEM, TIMESTAMP, RATING]
 
 
@@ -24,7 +25,7 @@ class Coded:
     """Events by code, and what the codes stand for (row r has code r).
 
     Attributes:
-        events: Columns user and item (Int32 codes), timestamp, rating.
+        events: Columns user and item (Int32 codes), timestamp, rating, and text if there is any.
         users: Column user, sorted.
         items: The item table, sorted by item.
     """
@@ -43,6 +44,8 @@ def encode(raw: RawData) -> Coded:
         _codes(raw.events[ITEM], items[ITEM]),
         pl.col(TIMESTAMP),
         pl.col(RATING),
+        # An empty text is no text.
+        *([pl.col(TEXT).replace("", None)] if TEXT in raw.events.columns else []),
     )
     return Coded(events, users, items)
 
@@ -60,6 +63,17 @@ def in_order(events: pl.DataFrame) -> pl.DataFrame:
 
 
 def without_duplicates(ordered: pl.DataFrame) -> pl.DataFrame:
-    """Drop rows that repeat the row before them in every column."""
+    """Drop rows that repeat the row before them in everything but the text.
+
+    Of several texts the first in text order stays, so that row order in the file never matters.
+    """
     same = [pl.col(column).eq_missing(pl.col(column).shift()) for column in EVENT_COLUMNS]
-    return ordered.filter(~pl.all_horizontal(same))
+    first = ordered.select(~pl.all_horizontal(same)).to_series()
+    kept = ordered.filter(first)
+    if TEXT not in ordered.columns or kept.height == ordered.height:
+        return kept
+    # Number the groups, and look only into those with several rows.
+    group = (first.cum_sum() - 1).alias(GROUP)
+    texts = ordered.select(TEXT, group).filter(~first | ~first.shift(-1, fill_value=True))
+    chosen = texts.group_by(GROUP).agg(pl.col(TEXT).min())
+    return kept.with_columns(kept[TEXT].scatter(chosen[GROUP], chosen[TEXT]))

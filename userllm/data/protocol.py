@@ -1,9 +1,12 @@
 """What a dataset hands over, before anything is filtered, coded or split."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import polars as pl
+
+NOUNS = {"item": "item", "category": "category"}
+"""What items and categories are called where nobody said anything better."""
 
 
 @dataclass(frozen=True)
@@ -12,16 +15,21 @@ class RawData:
 
     Attributes:
         events: Columns user, item (both integers or both strings), timestamp (Int64, seconds since
-            1970, UTC) and rating (Float32; null = not rated).
+            1970, UTC) and rating (Float32; null = not rated); if the data has any, text (String,
+            what the user wrote about the item; null = nothing).
         items: Columns item (as in ``events``, unique), title (String), categories (List[String],
             may be empty) and year (Int32; null = not known).
         provenance: For the data card: ``source``, ``licence``, ``url`` or ``package``, ``files``
             (name -> sha256) and what the reader dropped.
+        nouns: What an "item" and a "category" are called, in the singular, for prompts.
+        paper_dataset: Its row in the paper's Table 1 (a key of ``paper_counts.TABLE_1``), or None.
     """
 
     events: pl.DataFrame
     items: pl.DataFrame
     provenance: dict[str, Any]
+    nouns: dict[str, str] = field(default_factory=lambda: dict(NOUNS))
+    paper_dataset: str | None = None
 
 
 class Dataset(Protocol):

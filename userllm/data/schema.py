@@ -2,8 +2,9 @@
 
 import polars as pl
 
-from userllm.data.columns import CATEGORIES, ITEM, RATING, TIMESTAMP, TITLE, USER, YEAR
-from userllm.data.protocol import RawData
+from userllm.data.columns import CATEGORIES, ITEM, RATING, TEXT, TIMESTAMP, TITLE, USER, YEAR
+from userllm.data.paper_counts import TABLE_1
+from userllm.data.protocol import NOUNS, RawData
 from userllm.errors import UserError
 
 EVENT_TYPES: dict[str, pl.DataType] = {TIMESTAMP: pl.Int64(), RATING: pl.Float32()}
@@ -17,10 +18,16 @@ REQUIRED = {USER, ITEM, TIMESTAMP, TITLE, CATEGORIES}
 
 def check_raw(raw: RawData, name: str) -> None:
     """Raise ``UserError`` with every violation of the contract of ``RawData``."""
+    text = {TEXT: pl.String()} if TEXT in raw.events.columns else {}
     problems = [
-        *_column_problems("events", raw.events, [USER, ITEM], EVENT_TYPES),
+        *_column_problems("events", raw.events, [USER, ITEM], EVENT_TYPES | text),
         *_column_problems("items", raw.items, [ITEM], ITEM_TYPES),
     ]
+    if raw.nouns.keys() != NOUNS.keys() or not all(raw.nouns.values()):
+        problems.append(f"nouns: expected a word for each of {list(NOUNS)}, found {raw.nouns}")
+    if raw.paper_dataset not in (None, *TABLE_1):
+        given = f"paper_dataset: found {raw.paper_dataset!r}"
+        problems.append(f"{given}, expected None or one of: {', '.join(TABLE_1)}")
     if not problems:
         problems = _item_problems(raw)
     if problems:

@@ -6,7 +6,8 @@ popularity, or it is the sequel of the last item. Nobody sees an item twice. Rat
 interest. Every random number is a hash of (seed, purpose, user, step), so users do not depend on
 each other nor on how many are simulated at a time.
 
-Shape suffixes: N users, L events, I items (in slots, grouped by main category), G categories.
+Shape suffixes: N users, L events, E events of all users, I items (in slots, grouped by main
+category), G categories.
 """
 
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from userllm.data.hashing import hash_keys, normal, uniform
 from userllm.data.progress import track
 from userllm.data.protocol import RawData
 from userllm.data.synthetic_names import category_name, item_title
+from userllm.data.synthetic_reviews import reviews
 from userllm.errors import UserError
 
 Array = NDArray[Any]
@@ -68,6 +70,7 @@ class Synthetic:
         events_per_user: Mean number of events of a user.
         categories: Number of categories; an item has one to three.
         drift: By how many radians a user's interests turn with every event; 0 = never.
+        texts: Whether users also write short reviews; nothing else changes with it.
         seed: Another seed gives other users and other items.
         min_user_events: See ``Dataset``.
         min_item_events: See ``Dataset``.
@@ -82,6 +85,7 @@ class Synthetic:
         events_per_user: int,
         categories: int,
         drift: float,
+        texts: bool,
         seed: int,
         min_user_events: int,
         min_item_events: int,
@@ -101,6 +105,7 @@ class Synthetic:
         self.events_per_user = events_per_user
         self.num_categories = categories
         self.drift = drift
+        self.texts = texts
         self.seed = seed
         self.min_user_events = min_user_events
         self.min_item_events = min_item_events
@@ -115,6 +120,7 @@ class Synthetic:
             "events_per_user": self.events_per_user,
             "categories": self.num_categories,
             "drift": self.drift,
+            "texts": self.texts,
             "seed": self.seed,
         }
         provenance = {"source": "simulated", "licence": "none needed", "settings": settings}
@@ -185,14 +191,21 @@ class Synthetic:
             n = active[step]
             slot_NL[:n, step], rating_NL[:n, step] = walk.step(step, n)
         happened_NL = np.arange(steps) < length_N[:, None]
-        return pl.DataFrame(
+        slot_E = slot_NL[back][happened_NL]
+        events = pl.DataFrame(
             {
                 USER: np.repeat(user_N, length_N).astype(np.int32),
-                ITEM: self.catalogue.item[slot_NL[back][happened_NL]].astype(np.int32),
+                ITEM: self.catalogue.item[slot_E].astype(np.int32),
                 TIMESTAMP: self._times(user_N, steps)[happened_NL],
                 RATING: rating_NL[back][happened_NL],
             }
         )
+        return events.with_columns(self._texts(events, slot_E)) if self.texts else events
+
+    def _texts(self, events: pl.DataFrame, slot_E: Array) -> pl.Series:
+        names = [category_name(number) for number in range(self.num_categories)]
+        user_E, item_E, rating_E = (events[c].to_numpy() for c in (USER, ITEM, RATING))
+        return reviews(self.seed, user_E, item_E, rating_E, self.catalogue.category[slot_E], names)
 
     def _times(self, user_N: Array, steps: int) -> Array:
         """Return seconds [N, L]: sessions of events a minute apart, with days between them.

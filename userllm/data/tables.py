@@ -13,9 +13,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from userllm.data.columns import CATEGORIES, ITEM, RATING, TIMESTAMP, USER
+from userllm.data.columns import CATEGORIES, ITEM, RATING, TEXT, TIMESTAMP, USER
 from userllm.data.ordering import Coded
 from userllm.data.split import SPLITS
+from userllm.data.texts import OFFSETS, text_offsets, utf8_pieces, write_bytes
 from userllm.data.vocabulary import FIRST_ID, ITEM_FEATURE, PAD, RATING_FEATURE, UNKNOWN
 
 Array = NDArray[Any]
@@ -26,7 +27,8 @@ class Tables:
     """Everything of a corpus except its card.
 
     Attributes:
-        arrays: Stored as ``<name>.npy``.
+        arrays: Stored as ``<name>.npy``; the bytes of the texts are not among them, since they may
+            be larger than all the rest.
         vocabulary: Category names and rating values, in the order of their ids.
         coded: Stored as the tables events, items and users.
     """
@@ -39,6 +41,8 @@ class Tables:
         """Store everything in ``folder``."""
         for name, array in self.arrays.items():
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        if OFFSETS in self.arrays:
+            write_bytes(self.coded.events[TEXT], int(self.arrays[OFFSETS][-1]), folder)
         words = json.dumps(self.vocabulary, ensure_ascii=False)
         (folder / "vocabulary.json").write_text(words, encoding="utf-8")
         self.users.write_parquet(folder / "users.parquet")
@@ -68,6 +72,9 @@ class Tables:
         for name, array in sorted(self.arrays.items()):
             digest.update(f"{name} {array.dtype} {array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
+        if OFFSETS in self.arrays:
+            for piece in utf8_pieces(self.coded.events[TEXT]):
+                digest.update(piece)
         tables = [frame.to_dict(as_series=False) for frame in (self.users, self.items)]
         digest.update(json.dumps([self.vocabulary, *tables]).encode())
         return digest.hexdigest()
@@ -86,6 +93,8 @@ def make_tables(coded: Coded) -> Tables:
         RATING_FEATURE: _rating_ids(events[RATING], ratings),
         "item_categories": _category_ids(coded.items[CATEGORIES].to_list(), categories),
     }
+    if TEXT in events.columns:
+        arrays[OFFSETS] = text_offsets(events[TEXT])
     for name, make in SPLITS.items():
         split = make(arrays["offsets"], arrays["timestamps"])
         arrays[f"split_{name}"] = split.as_array().astype(np.int32)
@@ -103,7 +112,9 @@ def _category_ids(names: list[list[str]], categories: list[str]) -> Array:
     """Return category ids by item id, [I+3, G]; the special ids' rows are padding."""
     id_of = {name: index for index, name in enumerate(categories, start=FIRST_ID)}
     width = max([1, *map(len, names)])
-    ids = np.full((len(names) + FIRST_ID, width), PAD, dtype=np.int16)
+    fits = len(categories) + FIRST_ID <= np.iinfo(np.int16).max
+    shape = (len(names) + FIRST_ID, width)
+    ids = np.full(shape, PAD, dtype=np.int16 if fits else np.int32)
     for row, values in enumerate(names, start=FIRST_ID):
         ids[row, : len(values)] = [id_of[name] for name in values]
     return ids
