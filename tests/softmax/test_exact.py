@@ -1,0 +1,63 @@
+"""The whole softmax, chunk by chunk."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from userllm.softmax.exact import ExactSoftmax, linear_cross_entropy
+
+
+def tensors(rows=10, classes=7, width=4):
+    torch.manual_seed(0)
+    shapes = ((rows, width), (classes, width), (classes,))
+    return [torch.randn(*shape).requires_grad_() for shape in shapes], torch.randint(
+        classes, (rows,)
+    )
+
+
+def with_gradients(function, inputs):
+    loss = function(*inputs)
+    return [loss.detach(), *torch.autograd.grad(3 * loss, inputs)]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 100])
+def test_chunks_equal_the_whole_with_gradients(rows):
+    inputs, target = tensors()
+    chunked = with_gradients(lambda *t: linear_cross_entropy(*t, target, rows=rows), inputs)
+    whole = with_gradients(lambda h, t, b: F.cross_entropy(F.linear(h, t, b), target), inputs)
+    for one, other in zip(chunked, whole, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+def test_no_more_scores_exist_than_asked_for(monkeypatch):
+    """A mebibyte holds 262,144 scores: 26 rows of 10,000."""
+    shapes = []
+
+    def addmm(bias, rows, table):
+        shapes.append((len(rows), table.shape[1]))
+        return bias + rows @ table
+
+    monkeypatch.setattr(torch, "addmm", addmm)
+    inputs, target = tensors(rows=60, classes=10_000)
+    ExactSoftmax(memory_mib=1).loss(*inputs, target)
+    assert shapes == [(26, 10_000), (26, 10_000), (8, 10_000)]
+
+
+def test_one_row_is_always_possible():
+    inputs, target = tensors(rows=2, classes=300_000, width=1)
+    expected = F.cross_entropy(F.linear(*inputs), target)
+    torch.testing.assert_close(ExactSoftmax(memory_mib=1).loss(*inputs, target), expected)
+
+
+def test_without_rows_the_loss_is_zero():
+    inputs, target = tensors(rows=0)
+    assert ExactSoftmax(memory_mib=1).loss(*inputs, target) == 0
+
+
+def test_every_class_is_compared():
+    assert ExactSoftmax(memory_mib=1).compared(271_000) == 271_000
+
+
+def test_no_memory_is_refused():
+    with pytest.raises(ValueError, match=r"memory_mib \(0\)"):
+        ExactSoftmax(memory_mib=0)

@@ -1,0 +1,1 @@
+"""Cross-entropies over catalogues that are too large for a whole score matrix."""
