@@ -6,6 +6,7 @@ import torch
 
 from userllm.data.gather import HistoryGather
 from userllm.encoder.autoregressive import AutoregressiveEncoder
+from userllm.softmax.exact import ExactSoftmax
 
 
 def _make_encoder(vocabulary, **changes):
@@ -18,7 +19,7 @@ def _make_encoder(vocabulary, **changes):
         "max_events": 12,
         "features": ["item", "category", "rating"],
         "feature_width": {"item": 16, "category": 4, "rating": 3},
-        "loss_rows": 1000,
+        "softmax": ExactSoftmax(memory_mib=1),
     }
     torch.manual_seed(0)
     return AutoregressiveEncoder(vocabulary=vocabulary, **settings | changes)

@@ -7,8 +7,6 @@ import torch.nn.functional as F
 from encoder_events import one_event_changed, row
 from torch.utils.flop_counter import FlopCounterMode
 
-from userllm.encoder.loss import linear_cross_entropy
-
 
 @pytest.mark.parametrize("feature", ["item", "category", "rating"])
 def test_changing_an_event_leaves_earlier_states_alone_and_moves_later_ones(
@@ -96,42 +94,6 @@ def test_loss_does_not_depend_on_padding_and_takes_one_event_more_than_is_read(e
     assert encoder.pretraining_loss(wide).item() == pytest.approx(
         encoder.pretraining_loss(narrow).item(), abs=1e-6
     )
-
-
-@pytest.mark.parametrize("rows", [1, 3, 100])
-def test_chunked_cross_entropy_equals_the_whole_one_with_gradients(rows):
-    torch.manual_seed(0)
-    tensors = [torch.randn(*shape, dtype=torch.float32) for shape in ((10, 4), (7, 4), (7,))]
-    target = torch.randint(7, (10,))
-    results = []
-    for function in (
-        lambda h, t, b: linear_cross_entropy(h, t, b, target, rows=rows),
-        lambda h, t, b: F.cross_entropy(F.linear(h, t, b), target),
-    ):
-        inputs = [tensor.clone().requires_grad_() for tensor in tensors]
-        loss = function(*inputs)
-        (3 * loss).backward()
-        results.append([loss.detach(), *(tensor.grad for tensor in inputs)])
-    for chunked, whole in zip(*results, strict=True):
-        assert torch.allclose(chunked, whole, atol=1e-6)
-
-
-def test_special_ids_are_never_recommended(encoder, events):
-    scores = encoder.item_scores(encoder.states(events)[:, 0])
-    assert torch.isneginf(scores[:, :3]).all()
-    assert torch.isfinite(scores[:, 3:]).all()
-
-
-def test_item_scores_are_states_times_the_item_table(encoder, events):
-    states = encoder.states(events)[:, 1]
-    expected = states @ encoder.item_table.T
-    assert torch.allclose(encoder.item_scores(states)[:, 3:], expected[:, 3:], atol=1e-6)
-
-
-def test_every_parameter_learns(encoder, events):
-    encoder.pretraining_loss(events).backward()
-    silent = [name for name, p in encoder.named_parameters() if p.grad is None or not p.grad.any()]
-    assert silent == []
 
 
 def test_closed_form_equals_the_counter_on_unfused_attention(encoder, gather):

@@ -15,6 +15,7 @@ from userllm.encoder.lit import EncoderModule, WindowBatches, encoder_groups
 from userllm.encoder.load import load_encoder
 from userllm.encoder.ranking import EncoderScorer, rank_next_item
 from userllm.errors import UserError
+from userllm.softmax.exact import ExactSoftmax
 from userllm.training.fit import fit
 
 STEPS = 40
@@ -121,12 +122,16 @@ def run_folder(corpus, tmp_path_factory):
         "max_events": 12,
         "features": ["item", "rating"],
         "feature_width": {"item": 8, "rating": 4},
-        "loss_rows": 64,
     }
-    encoder = AutoregressiveEncoder(vocabulary=corpus.vocabulary, **settings)
+    softmax = {"memory_mib": 1}
+    encoder = AutoregressiveEncoder(
+        vocabulary=corpus.vocabulary, softmax=ExactSoftmax(**softmax), **settings
+    )
     pretrain(corpus, HistoryGather(corpus), encoder, folder)
     target = "userllm.encoder.autoregressive.AutoregressiveEncoder"
-    OmegaConf.save({"encoder": {"_target_": target, **settings}}, folder / "config.yaml")
+    softmax["_target_"] = "userllm.softmax.exact.ExactSoftmax"
+    node = {"_target_": target, "softmax": softmax, **settings}
+    OmegaConf.save({"encoder": node}, folder / "config.yaml")
     result = {"environment": {"data_fingerprint": corpus.fingerprint}}
     (folder / "result.json").write_text(json.dumps(result))
     return folder, encoder.eval()

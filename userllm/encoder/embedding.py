@@ -1,7 +1,6 @@
-"""From the ids of an event's features to one vector, and back to scores of ids.
+"""From the ids of an event's features to one vector.
 
-Shape suffixes: R events of a batch without padding, G categories per item, E user width,
-F feature width, V ids of a feature.
+Shape suffixes: R events of a batch without padding, G categories per item, E user width.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from userllm.data.vocabulary import FIRST_ID, PAD, Vocabulary
-from userllm.encoder.loss import linear_cross_entropy
+from userllm.data.vocabulary import ITEM_FEATURE, PAD, Vocabulary
 
 INITIAL_STD = 0.02
 
@@ -63,51 +61,31 @@ class EventEmbedding(nn.Module):
         return F.embedding_bag(ids, table, mode="mean", padding_idx=PAD)
 
 
-class FeatureHead(nn.Module):
-    """Predicts a feature of the next event with the very table that reads it.
+def check_features(
+    features: Sequence[str], feature_width: Mapping[str, int], vocabulary: Vocabulary
+) -> None:
+    """Refuse features without the item, that the data does not have, or that have no width.
 
-    h = W e, scores = h T^T + b over the real values; the special ids are never predicted.
-
-    Source: User-LLM section 3.1 (feature-specific projection), tied as in paper.md 2.1.
-
-    Args:
-        table: The feature's embedding; shared, so that training one trains the other.
-        width: Width E of the states.
-        rows: Rows of a score matrix that exist at the same time.
+    Raises:
+        ValueError: Naming what was given and what there is.
     """
-
-    def __init__(self, *, table: nn.Embedding, width: int, rows: int) -> None:
-        super().__init__()
-        self.table = table
-        self.rows = rows
-        self.map = nn.Linear(width, table.embedding_dim, bias=False)
-        # Near the identity a state is compared with items in the space it was made from.
-        nn.init.eye_(self.map.weight)
-        self.bias = nn.Parameter(torch.zeros(table.num_embeddings - FIRST_ID))
-
-    def loss(self, state_RE: Tensor, target: Tensor) -> Tensor:
-        """Return the mean cross-entropy over the rows whose target is a real value.
-
-        Args:
-            state_RE: States before the events.
-            target: Ids of the events, [R], or [R, G] for a feature with several values, whose
-                target is the uniform distribution over them.
-        """
-        if target.dim() == 2:
-            return self._loss_of_sets(state_RE, target)
-        known_R = target >= FIRST_ID
-        if not bool(known_R.all()):
-            state_RE, target = state_RE[known_R], target[known_R]
-        weight, bias = self.table.weight[FIRST_ID:], self.bias
-        return linear_cross_entropy(
-            self.map(state_RE), weight, bias, target - FIRST_ID, rows=self.rows
+    if ITEM_FEATURE not in features:
+        raise ValueError(
+            f"features {list(features)}: expected 'item' and any of {sorted(vocabulary.sizes)}"
         )
+    check_known(features, feature_width, vocabulary)
 
-    def _loss_of_sets(self, state_RE: Tensor, target_RG: Tensor) -> Tensor:
-        known_RG = target_RG >= FIRST_ID
-        count_R = known_RG.sum(dim=1)
-        scores_RV = F.linear(self.map(state_RE), self.table.weight[FIRST_ID:], self.bias)
-        log_RV = scores_RV.float().log_softmax(dim=-1)
-        log_RG = log_RV.gather(1, (target_RG - FIRST_ID).clamp(min=0)) * known_RG
-        per_row_R = -log_RG.sum(dim=1) / count_R.clamp(min=1)
-        return per_row_R.sum() / (count_R > 0).sum().clamp(min=1)
+
+def check_known(
+    features: Sequence[str], feature_width: Mapping[str, int], vocabulary: Vocabulary
+) -> None:
+    """Refuse features that the data does not have or that have no width.
+
+    Raises:
+        ValueError: Naming what was given and what there is.
+    """
+    if not features or [name for name in features if name not in vocabulary.sizes]:
+        raise ValueError(f"features {list(features)}: expected any of {sorted(vocabulary.sizes)}")
+    without = [name for name in features if name not in feature_width]
+    if without:
+        raise ValueError(f"feature_width has no entry for {without}")

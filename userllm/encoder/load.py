@@ -36,7 +36,7 @@ def load_encoder(run_folder: Path, corpus: Corpus) -> UserEncoder:
         raise UserError(
             f"The encoder of {run_folder.name} was trained on the corpus {trained_on[:12]}, but "
             f"this run reads the corpus {corpus.fingerprint[:12]}, where other ids mean other "
-            "items. Use encoder.checkpoint=auto, or the data settings that encoder was trained with."
+            "items. Use encoder.checkpoint=auto, or the data settings of the encoder's training."
         )
     config = OmegaConf.load(run_folder / "config.yaml")
     encoder: UserEncoder = build(config.encoder, **encoder_inputs(corpus))

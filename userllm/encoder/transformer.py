@@ -1,0 +1,162 @@
+"""The Transformer over events that all encoders share.
+
+Shape suffixes: B batch, P positions, R positions of a batch without padding, E user width,
+H heads, K head width.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from userllm.cost.flops import Count, Flops, attention, linear, weight_count
+from userllm.data.vocabulary import BOS, PAD
+
+
+class Layout:
+    """Where the real positions of a padded batch are, so that padding is never computed on.
+
+    Everything but attention works on rows [R, E]; with histories of all lengths that saves a
+    third of the work.
+    """
+
+    def __init__(self, mask_BP: Tensor) -> None:
+        self.shape = mask_BP.shape
+        self.mask_BP = mask_BP
+        self.full = bool(mask_BP.all())
+        self.index_R = mask_BP.flatten().nonzero().squeeze(1)
+        self.user_R = self.index_R // mask_BP.shape[1]
+        self.position_R = self.index_R % mask_BP.shape[1]
+
+    def pack(self, padded_BPE: Tensor) -> Tensor:
+        """Return the real positions as rows, [R, ...]."""
+        rows = padded_BPE.flatten(0, 1)
+        return rows if self.full else rows[self.index_R]
+
+    def pad(self, rows_RE: Tensor) -> Tensor:
+        """Return rows at their places, [B, P, E], zeros elsewhere."""
+        if not self.full:
+            empty = rows_RE.new_zeros(self.shape.numel(), rows_RE.shape[1])
+            rows_RE = empty.index_copy(0, self.index_R, rows_RE)
+        return rows_RE.view(*self.shape, -1)
+
+    def last(self, rows_RE: Tensor) -> Tensor:
+        """Return the last real position of everybody, [B, E]; everybody has one."""
+        padded_BPE = self.pad(rows_RE)
+        rows_B = torch.arange(len(padded_BPE), device=padded_BPE.device)
+        return padded_BPE[rows_B, self.mask_BP.sum(dim=1) - 1]
+
+
+class Block(nn.Module):
+    """Pre-norm self-attention and feed-forward, each added to its input.
+
+    Args:
+        width: Width E.
+        heads: Attention heads H.
+        dropout: Probability of dropping a value of what is added.
+        attention_dropout: Probability of dropping an attention weight.
+        causal: Whether a position reads itself and earlier ones only, or all real ones.
+    """
+
+    def __init__(
+        self, *, width: int, heads: int, dropout: float, attention_dropout: float, causal: bool
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_dropout = attention_dropout
+        self.causal = causal
+        self.norm_attention = nn.LayerNorm(width)
+        self.to_qkv = nn.Linear(width, 3 * width)
+        self.to_out = nn.Linear(width, width)
+        self.norm_feed_forward = nn.LayerNorm(width)
+        self.up = nn.Linear(width, 4 * width)
+        self.down = nn.Linear(4 * width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, state_RE: Tensor, layout: Layout) -> Tensor:
+        """Return the states after one layer, [R, E]."""
+        read_RE = self._attend(self.norm_attention(state_RE), layout)
+        state_RE = state_RE + self.dropout(self.to_out(read_RE))
+        hidden_R4E = F.gelu(self.up(self.norm_feed_forward(state_RE)))
+        added_RE: Tensor = self.dropout(self.down(hidden_R4E))
+        return state_RE + added_RE
+
+    def _attend(self, state_RE: Tensor, layout: Layout) -> Tensor:
+        qkv_BPHK = layout.pad(self.to_qkv(state_RE)).unflatten(-1, (3 * self.heads, -1))
+        q_BHPK, k_BHPK, v_BHPK = qkv_BPHK.transpose(1, 2).chunk(3, dim=1)
+        # Padding is on the right, so what is causal never reads it and needs no mask.
+        needs_mask = not (self.causal or layout.full)
+        read_BHPK = F.scaled_dot_product_attention(
+            q_BHPK,
+            k_BHPK,
+            v_BHPK,
+            attn_mask=layout.mask_BP[:, None, None, :] if needs_mask else None,
+            is_causal=self.causal,
+            dropout_p=self.attention_dropout if self.training else 0.0,
+        )
+        return layout.pack(read_BHPK.transpose(1, 2).flatten(2))
+
+
+class Blocks(nn.ModuleList):
+    """Several blocks, one after the other.
+
+    Args:
+        layers: Number of blocks.
+        width: Width E.
+        heads: Attention heads; must divide ``width``.
+        dropout: Probability of dropping a value of what is added.
+        attention_dropout: Probability of dropping an attention weight.
+        causal: Whether a position reads itself and earlier ones only.
+    """
+
+    def __init__(
+        self,
+        *,
+        layers: int,
+        width: int,
+        heads: int,
+        dropout: float,
+        attention_dropout: float,
+        causal: bool,
+    ) -> None:
+        if width % heads:
+            raise ValueError(f"heads ({heads}) must divide width ({width})")
+        super().__init__(
+            Block(
+                width=width,
+                heads=heads,
+                dropout=dropout,
+                attention_dropout=attention_dropout,
+                causal=causal,
+            )
+            for _ in range(layers)
+        )
+        self.width = width
+
+    def forward(self, state_RE: Tensor, layout: Layout) -> Tensor:
+        """Return the states after all layers, [R, E]."""
+        for block in self:
+            state_RE = block(state_RE, layout)
+        return state_RE
+
+    def flops(self, positions: Count) -> Flops:
+        """Return the work of so many positions of one user."""
+        attending = attention(positions, positions, self.width)
+        work = linear(positions, weight_count(self))
+        return work + Flops(attention=len(self) * attending.attention)
+
+
+def after_begin(ids: Tensor) -> Tensor:
+    """Return ids [B, L] or [B, L, G] behind the begin of history, one column longer."""
+    begin = ids.new_full((len(ids), 1, *ids.shape[2:]), PAD)
+    begin.flatten(1)[:, 0] = BOS
+    return torch.cat([begin, ids], dim=1)
+
+
+def check_length(positions: int, most: int) -> None:
+    """Refuse histories that are longer than the learned positions.
+
+    Raises:
+        ValueError: If there are more than ``most`` events beside the one position for a state.
+    """
+    if positions > most + 1:
+        raise ValueError(f"{positions - 1} events, but max_events is {most}")
