@@ -78,7 +78,7 @@ def make_context(kind: str, **changes: object) -> Context:
         "heads": 2,
         "dropout": 0.0,
     }
-    soft = {"text_dim": TEXT_DIM, "user_dim": USER_DIM, "learned_vectors": 2}
+    soft = {"text_dim": TEXT_DIM, "user_dim": USER_DIM, "learned_vectors": 2, "hidden_width": None}
     if kind == "none":
         return NoMemory()
     if kind == "text_prompt":

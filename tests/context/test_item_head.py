@@ -40,3 +40,12 @@ def test_the_table_is_a_copy_and_learns_on_its_own() -> None:
     scores.square().mean().backward()
     assert model.item_head.table_IE.grad.any()
     assert model.item_head.table_IE is not model.encoder.table.weight
+
+
+def test_a_language_model_in_half_precision_can_be_ranked_from() -> None:
+    model = model_with_head(skip=False)
+    model.lm.to(torch.bfloat16)
+    with torch.no_grad():
+        scores = model.item_scores(model.read_user(histories([4])), whole(token_rows(1, 5)))
+    assert scores.dtype == torch.float32
+    assert scores.isfinite().all()

@@ -7,6 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.context.fakes import histories
 from tests.context.families import families, token_rows
 from tests.context.test_contexts import make_model, whole
+from tests.contract.contexts import CASES, make
 from userllm.context.model import UserLLM
 from userllm.context.work import Lengths, forward_flops, training_flops
 from userllm.tuning.parts import train_only
@@ -34,28 +35,30 @@ def test_forward_flops_equal_the_counter(family: str, kind: str) -> None:
     assert sum(forward_flops(model, LENGTHS).values()) == expected
 
 
-@pytest.mark.parametrize("changes", [{"perceiver_latents": 4}, {"memory_events": 2}, {"layers": 1}])
-@pytest.mark.parametrize("kind", ["gated", "soft_prompt"])
-def test_compression_and_chosen_blocks_are_counted(kind: str, changes: dict[str, int]) -> None:
-    if kind == "soft_prompt" and "layers" in changes:
-        pytest.skip("a soft prompt has no blocks to choose")
-    model = make_model(kind, **changes)
+@pytest.mark.parametrize("case", CASES)
+def test_forward_flops_of_every_option_equal_the_counter(case: str) -> None:
+    model = make(case)
     model.requires_grad_(False)
     expected = counted(model, train=False)
     assert sum(forward_flops(model, LENGTHS).values()) == expected
 
 
-@pytest.mark.parametrize("kind", ["none", "gated", "soft_prompt"])
-@pytest.mark.parametrize(
-    "learning", [{"lm", "encoder", "memory", "gates"}, {"encoder", "memory", "gates"}]
-)
+def test_chosen_blocks_are_counted() -> None:
+    model = make_model("gated", layers=1)
+    model.requires_grad_(False)
+    expected = counted(model, train=False)
+    assert sum(forward_flops(model, LENGTHS).values()) == expected
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("frozen", [(), ("lm",), ("lm", "encoder")], ids=str)
 def test_training_flops_are_within_three_percent_of_the_counter(
-    kind: str, learning: set[str]
+    case: str, frozen: tuple[str, ...]
 ) -> None:
-    if kind == "none" and "lm" not in learning:
+    model = make(case)
+    train_only(model, {"lm", "encoder", "memory", "gates"} - set(frozen))
+    if not any(p.requires_grad for p in model.parameters()):
         pytest.skip("nothing learns")
-    model = make_model(kind)
-    train_only(model, learning)
     expected = counted(model, train=True)
     assert training_flops(model, LENGTHS) == pytest.approx(expected, rel=0.03)
 

@@ -24,6 +24,7 @@ class MemoryAttention(nn.Module):
         heads: Number of heads H; must divide ``inner_dim``.
         dropout: Probability of dropping an attention weight while training.
         output_std: Standard deviation of the output projection at the start; 0 starts silent.
+        norm: Whether queries pass a layer norm first; without it the caller has done that.
     """
 
     def __init__(
@@ -35,12 +36,13 @@ class MemoryAttention(nn.Module):
         heads: int,
         dropout: float,
         output_std: float,
+        norm: bool,
     ) -> None:
         super().__init__()
         if inner_dim % heads:
             raise ValueError(f"inner_dim ({inner_dim}) must be divisible by heads ({heads})")
         self.heads, self.dropout = heads, dropout
-        self.query_norm = nn.LayerNorm(query_dim)
+        self.query_norm = nn.LayerNorm(query_dim) if norm else nn.Identity()
         self.to_query = nn.Linear(query_dim, inner_dim, bias=False)
         self.to_keys_values = nn.Linear(user_dim, 2 * inner_dim, bias=False)
         self.to_output = nn.Linear(inner_dim, query_dim, bias=False)

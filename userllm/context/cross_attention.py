@@ -2,12 +2,13 @@
 
 The model's own modules stay where they are: forward hooks add what was read to the residual
 stream, so checkpoint keys, ``generate`` and the key/value cache are the model's own, and a fresh
-context changes nothing.
+context changes nothing (except in the literal form).
 
 Shape suffixes: B batch, T text tokens, U user vectors, D text width.
 """
 
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +16,17 @@ from transformers import PreTrainedModel
 
 from userllm.context.attention import MemoryAttention
 from userllm.context.compression import Compression
+from userllm.context.hooks import after_attention, before_block, instead_of_stream
 from userllm.context.protocol import ContextFlops
 from userllm.cost.flops import Count, Flops
 from userllm.data.gather import EventBatch
 from userllm.encoder.memory import UserMemory
 from userllm.errors import UserError
-from userllm.lm.blocks import attention_branch, decoder_blocks
+from userllm.lm.blocks import decoder_blocks
+from userllm.summarizer.protocol import Summarizer
+
+PLACES = {"gated": before_block, "plain": after_attention, "literal": instead_of_stream}
+"""What each form gives :meth:`CrossAttention.change` to: the literal one replaces the stream."""
 
 
 class CrossAttention(nn.Module):
@@ -33,11 +39,17 @@ class CrossAttention(nn.Module):
     start. Where a block runs attention and feed-forward in parallel, ``plain`` adds to the
     attention branch.
 
+    ``literal``: Eq. 1–3 as printed, O ← LN(x); O ← CrossAttn(O, E) + O; the block gives FFN(O).
+    The stream is replaced by its norm and the feed-forward has no residual, so a pretrained model
+    does not survive this form unharmed: it is there to be compared, and not for families with
+    parallel blocks. Not printed in the paper and kept as the model has it: x, which is the stream
+    after the block's self-attention with its residual, and the norms around the feed-forward.
+
     Args:
         text_dim: Width D of the language model.
         user_dim: Width E of the encoder.
         num_blocks: Number of decoder blocks of the language model.
-        form: ``gated`` or ``plain``.
+        form: ``gated``, ``plain`` or ``literal``.
         layers: ``all``, ``upper_half``, or how many of the last blocks.
         every_k: Of these, read in every k-th block, counted from the top.
         attention_width: Width of all heads together.
@@ -51,6 +63,7 @@ class CrossAttention(nn.Module):
 
     text_events = 0
     reads_memory = True
+    summarizer: Summarizer | None = None
 
     def __init__(  # noqa: PLR0913 - one argument per key of the option's file
         self,
@@ -58,7 +71,7 @@ class CrossAttention(nn.Module):
         text_dim: int,
         user_dim: int,
         num_blocks: int,
-        form: Literal["gated", "plain"],
+        form: Literal["gated", "plain", "literal"],
         layers: int | Literal["all", "upper_half"],
         every_k: int,
         attention_width: int,
@@ -70,8 +83,8 @@ class CrossAttention(nn.Module):
         perceiver_heads: int,
     ) -> None:
         super().__init__()
+        self.form = form
         self.blocks = chosen_blocks(num_blocks, layers, every_k)
-        self.gated = form == "gated"
         self.compression = Compression(
             user_dim=user_dim,
             memory_events=memory_events,
@@ -86,28 +99,30 @@ class CrossAttention(nn.Module):
                 inner_dim=attention_width,
                 heads=heads,
                 dropout=dropout,
-                output_std=0.02 if self.gated else 0.0,
+                output_std=0.02 if form == "gated" else 0.0,
+                norm=form != "literal",
             )
             for _ in self.blocks
         ]
         self.readers = nn.ModuleList(self.stack)
         self.gates = nn.ParameterList(
-            [nn.Parameter(torch.zeros(())) for _ in self.blocks] if self.gated else []
+            [nn.Parameter(torch.zeros(())) for _ in self.blocks] if form == "gated" else []
+        )
+        self.stream_norms = nn.ModuleList(
+            [nn.LayerNorm(text_dim) for _ in self.blocks] if form == "literal" else []
         )
         self._keys_values: list[tuple[Tensor, Tensor]] = []
         self._mask_BU: Tensor | None = None
 
     def attach(self, model: PreTrainedModel) -> None:
-        """Hook the chosen blocks."""
+        """Hook the chosen blocks.
+
+        Raises:
+            UserError: The model has no place for this form.
+        """
         blocks = decoder_blocks(model)
-        for index, block_index in enumerate(self.blocks):
-            block = blocks[block_index]
-            if self.gated:
-                block.register_forward_pre_hook(_ReadBefore(self, index), with_kwargs=True)
-            else:
-                hook = _ReadAfterAttention(self, index)
-                block.register_forward_pre_hook(hook.remember, with_kwargs=True)
-                attention_branch(block).register_forward_hook(hook)
+        for index, number in enumerate(self.blocks):
+            PLACES[self.form](blocks[number], partial(self.change, index))
 
     def compress(self, encoded: UserMemory | None, events: EventBatch) -> UserMemory | None:
         """Return the vectors that the blocks will read."""
@@ -138,11 +153,16 @@ class CrossAttention(nn.Module):
         for reader in self.stack:
             memory += reader.keys_values_flops(vectors)
             reading += reader.flops(tokens, vectors)
-        return ContextFlops(memory, reading, first_block=self.blocks[0])
+        return ContextFlops(
+            memory,
+            reading,
+            first_block=self.blocks[0],
+            learned_inputs=self.compression.perceiver is not None,
+        )
 
     def per_block(self) -> dict[str, dict[int, float]]:
         """Return tanh(α) of every reading block (Source: User-LLM Figure 4)."""
-        gates = [float(torch.tanh(gate)) for gate in self.gates]
+        gates = [float(torch.tanh(gate.detach())) for gate in self.gates]
         return {"gate": dict(zip(self.blocks, gates, strict=True))} if gates else {}
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
@@ -151,53 +171,34 @@ class CrossAttention(nn.Module):
         rest = [p for p in self.parameters() if id(p) not in gates]
         return {"memory": rest, "gates": list(self.gates)}
 
-    def read(self, index: int, hidden_BTD: Tensor) -> Tensor:
-        """Return what block number ``index`` adds to its hidden states."""
+    def change(self, index: int, hidden_BTD: Tensor) -> Tensor:
+        """Return what is added to hidden states of reading block ``index``, or replaces them.
+
+        The reader's own number type is kept, float32 beside a language model in half precision:
+        in float16 the weighted sums overflow.
+        """
+        wide_BTD = hidden_BTD.to(self.stack[index].to_query.weight.dtype)
+        if self.form == "gated":
+            changed_BTD = torch.tanh(self.gates[index]) * self._read(index, wide_BTD)
+        elif self.form == "plain":
+            changed_BTD = self._read(index, wide_BTD)
+        else:
+            normed_BTD = self.stream_norms[index](wide_BTD)
+            changed_BTD = normed_BTD + self._read(index, normed_BTD)
+        return changed_BTD.to(hidden_BTD.dtype)
+
+    def _read(self, index: int, queries_BTD: Tensor) -> Tensor:
         if self._mask_BU is None:
-            return torch.zeros_like(hidden_BTD)
+            return torch.zeros_like(queries_BTD)
         keys, values = self._keys_values[index]
         mask_BU = self._mask_BU
         # Beam search repeats each user's row; the memory is repeated only then.
-        repeats = hidden_BTD.shape[0] // mask_BU.shape[0]
+        repeats = queries_BTD.shape[0] // mask_BU.shape[0]
         if repeats > 1:
             keys, values = keys.repeat_interleave(repeats, 0), values.repeat_interleave(repeats, 0)
             mask_BU = mask_BU.repeat_interleave(repeats, 0)
-        read_BTD: Tensor = self.stack[index](hidden_BTD, (keys, values), mask_BU)
-        return torch.tanh(self.gates[index]) * read_BTD if self.gated else read_BTD
-
-
-class _ReadBefore:
-    """Pre-hook of a block: add what was read to the hidden states that enter it."""
-
-    def __init__(self, context: CrossAttention, index: int) -> None:
-        self.context, self.index = context, index
-
-    def __call__(
-        self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if args:
-            hidden = args[0]
-            return (hidden + self.context.read(self.index, hidden), *args[1:]), kwargs
-        hidden = kwargs["hidden_states"]
-        return args, {**kwargs, "hidden_states": hidden + self.context.read(self.index, hidden)}
-
-
-class _ReadAfterAttention:
-    """Two hooks: remember what enters the block, then add what was read after self-attention."""
-
-    def __init__(self, context: CrossAttention, index: int) -> None:
-        self.context, self.index = context, index
-        self.residual_BTD: Tensor | None = None
-
-    def remember(self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.residual_BTD = args[0] if args else kwargs["hidden_states"]
-
-    def __call__(self, branch: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        attended_BTD = output[0] if isinstance(output, tuple) else output
-        hidden_BTD = self.residual_BTD + attended_BTD
-        self.residual_BTD = None
-        added_BTD = attended_BTD + self.context.read(self.index, hidden_BTD)
-        return (added_BTD, *output[1:]) if isinstance(output, tuple) else added_BTD
+        read_BTD: Tensor = self.stack[index](queries_BTD, (keys, values), mask_BU)
+        return read_BTD
 
 
 def chosen_blocks(

@@ -35,6 +35,8 @@ class ItemHead(nn.Module):
 
     def forward(self, hidden_BD: Tensor, state_BE: Tensor | None) -> Tensor:
         """Return one score per item id ``[B, I]``."""
+        # The language model may run in half precision, the head does not.
+        hidden_BD = hidden_BD.to(self.norm.weight.dtype)
         projected_BE = self.projection(self.norm(hidden_BD))
         if self.skip and state_BE is not None:
             projected_BE = projected_BE + state_BE

@@ -5,10 +5,11 @@ D text width, E user width, V vocabulary, I item ids.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Cache, DynamicCache, PreTrainedModel
+from transformers import Cache, DynamicCache, GenerationConfig, PreTrainedModel
 
 from userllm.context.item_head import ItemHead
 from userllm.context.protocol import Context
@@ -131,6 +132,42 @@ class UserLLM(nn.Module):
         )
         logits_BTV: Tensor = output.logits
         return logits_BTV
+
+    def generate(
+        self, memory: UserMemory | None, prompt: TokenBatch, *, beams: int, limit: int, end: int
+    ) -> Tensor:
+        """Return the tokens ``[B, A]`` that continue each prompt; ``end`` and padding come last.
+
+        Whatever the language model's own settings say about sampling or repetition is set aside,
+        so that every language model writes by the same rule.
+
+        Args:
+            memory: What is read of the users; its keys and values are computed once.
+            prompt: Prompts, padded on the left.
+            beams: Width of the beam search; 1 takes the likeliest token each time.
+            limit: Most tokens to write, the end token included.
+            end: Token that ends an answer.
+        """
+        embeds_BSD, mask_BS = self._embed(memory, prompt)
+        settings = GenerationConfig(
+            max_new_tokens=limit,
+            num_beams=beams,
+            do_sample=False,
+            temperature=1.0,
+            top_k=50,
+            top_p=1.0,
+            repetition_penalty=1.0,
+            no_repeat_ngram_size=0,
+            length_penalty=1.0,
+            early_stopping=False,
+            eos_token_id=end,
+            pad_token_id=end,
+        )
+        lm: Any = self.lm  # that it can generate is not in the type
+        tokens_BA: Tensor = lm.generate(
+            inputs_embeds=embeds_BSD, attention_mask=mask_BS.long(), generation_config=settings
+        )
+        return tokens_BA
 
     def item_scores(self, memory: UserMemory | None, prompt: TokenBatch) -> Tensor:
         """Return one score per item id ``[B, I]`` from the last prompt position."""

@@ -7,6 +7,7 @@ from userllm.context.protocol import ContextFlops
 from userllm.cost.flops import Count, Flops
 from userllm.data.gather import EventBatch
 from userllm.encoder.memory import UserMemory
+from userllm.summarizer.protocol import Summarizer
 
 
 class NoMemory(nn.Module):
@@ -14,6 +15,7 @@ class NoMemory(nn.Module):
 
     text_events = 0
     reads_memory = False
+    summarizer: Summarizer | None = None
 
     def attach(self, model: PreTrainedModel) -> None:
         """Nothing to connect."""
@@ -37,7 +39,7 @@ class NoMemory(nn.Module):
 
     def flops(self, given: Count, tokens: Count) -> ContextFlops:
         """No work."""
-        return ContextFlops(Flops(), Flops(), first_block=None)
+        return ContextFlops(Flops(), Flops(), first_block=None, learned_inputs=False)
 
     def per_block(self) -> dict[str, dict[int, float]]:
         """Nothing is learned."""

@@ -25,6 +25,7 @@ class PerceiverLayer(nn.Module):
             heads=heads,
             dropout=dropout,
             output_std=width**-0.5,
+            norm=True,
         )
         self.feed_forward = nn.Sequential(
             nn.LayerNorm(width),

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from userllm.cost.flops import Count, Flops
 from userllm.data.gather import EventBatch
 from userllm.encoder.memory import UserMemory
+from userllm.summarizer.protocol import Summarizer
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,14 @@ class ContextFlops:
         memory: Done once per user; can be cached.
         reading: Done by every text token, in all reading blocks together.
         first_block: The lowest block whose input depends on the user; None when none does.
+        learned_inputs: Whether something of the context's own learns in front of the memory's
+            products, so that a gradient passes through them even when the encoder is frozen.
     """
 
     memory: Flops
     reading: Flops
     first_block: int | None
+    learned_inputs: bool
 
 
 class Context(Protocol):
@@ -39,10 +43,12 @@ class Context(Protocol):
     Attributes:
         text_events: How many of the last events are written into the prompt.
         reads_memory: Whether an encoder is needed at all.
+        summarizer: Who writes the summary that stands in the prompt; None writes none.
     """
 
     text_events: int
     reads_memory: bool
+    summarizer: Summarizer | None
 
     def attach(self, model: PreTrainedModel) -> None:
         """Connect to the language model, once, without changing its weights or its keys."""

@@ -8,10 +8,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from userllm.context.compression import Compression
+from userllm.context.projector import Projector
 from userllm.context.protocol import ContextFlops
-from userllm.cost.flops import Count, Flops, linear, weight_count
+from userllm.context.token_scale import token_scale
+from userllm.cost.flops import Count, Flops
 from userllm.data.gather import EventBatch
 from userllm.encoder.memory import UserMemory
+from userllm.summarizer.protocol import Summarizer
 
 
 class SoftPrompt(nn.Module):
@@ -25,6 +28,7 @@ class SoftPrompt(nn.Module):
         text_dim: Width D of the language model.
         user_dim: Width E of the encoder.
         learned_vectors: Learned vectors in front, the same for every user.
+        hidden_width: Width of the adapter's hidden layer; None projects linearly.
         memory_events: How many of the last events to keep; None keeps all.
         perceiver_latents: Perceiver latents; 0 leaves the Perceiver out.
         perceiver_layers: Perceiver layers.
@@ -33,6 +37,7 @@ class SoftPrompt(nn.Module):
 
     text_events = 0
     reads_memory = True
+    summarizer: Summarizer | None = None
 
     def __init__(
         self,
@@ -40,6 +45,7 @@ class SoftPrompt(nn.Module):
         text_dim: int,
         user_dim: int,
         learned_vectors: int,
+        hidden_width: int | None,
         memory_events: int | None,
         perceiver_latents: int,
         perceiver_layers: int,
@@ -53,21 +59,14 @@ class SoftPrompt(nn.Module):
             layers=perceiver_layers,
             heads=perceiver_heads,
         )
-        self.norm = nn.LayerNorm(user_dim)
-        self.projection = nn.Linear(user_dim, text_dim)
+        self.projector = Projector(user_dim=user_dim, text_dim=text_dim, hidden_width=hidden_width)
         self.learned = nn.Parameter(torch.empty(learned_vectors, text_dim))
 
     def attach(self, model: PreTrainedModel) -> None:
-        """Start every vector at the scale of the model's own token embeddings.
-
-        A vector of zeros in first place stays zero through all blocks of a bias-free model, and
-        each RMSNorm then multiplies its gradient by 1/sqrt(eps) until it is not a number.
-        """
-        embeddings = model.get_input_embeddings().get_parameter("weight")
-        scale = float(embeddings.detach().float().std())
+        """Start every vector at the scale of the model's own token embeddings."""
+        scale = token_scale(model).std
         nn.init.normal_(self.learned, std=scale)
-        nn.init.normal_(self.projection.weight, std=scale * self.projection.in_features**-0.5)
-        nn.init.normal_(self.projection.bias, std=scale)
+        self.projector.start(scale)
 
     def compress(self, encoded: UserMemory | None, events: EventBatch) -> UserMemory | None:
         """Return the vectors to project."""
@@ -82,9 +81,8 @@ class SoftPrompt(nn.Module):
         mask_BP = torch.ones(learned_BPD.shape[:2], dtype=torch.bool, device=self.learned.device)
         if memory is None:
             return learned_BPD, mask_BP
-        projected_BUD = self.projection(self.norm(memory.vectors_BUE))
         return (
-            torch.cat([learned_BPD, projected_BUD], dim=1),
+            torch.cat([learned_BPD, self.projector(memory.vectors_BUE)], dim=1),
             torch.cat([mask_BP, memory.mask_BU], dim=1),
         )
 
@@ -98,8 +96,9 @@ class SoftPrompt(nn.Module):
 
     def flops(self, given: Count, tokens: Count) -> ContextFlops:
         """Return the work of compressing and projecting; reading is the blocks' own work."""
-        projected = linear(self.vectors(given), weight_count(self.projection))
-        return ContextFlops(self.compression.flops(given) + projected, Flops(), first_block=0)
+        projecting = self.projector.flops(self.vectors(given))
+        memory = self.compression.flops(given) + projecting
+        return ContextFlops(memory, Flops(), first_block=0, learned_inputs=True)
 
     def per_block(self) -> dict[str, dict[int, float]]:
         """Blocks learn nothing of their own here."""

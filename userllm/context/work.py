@@ -21,13 +21,15 @@ class Lengths:
         events: Events the encoder reads.
         prompt: Text tokens of the prompt.
         answer: Answer tokens in training, trie nodes when ranking.
-        logits: Positions whose logits are computed.
+        logits: Positions whose logits over tokens are computed.
+        ranked: Positions from which the item head ranks the catalogue.
     """
 
     events: Count
     prompt: Count
     answer: Count
     logits: Count
+    ranked: Count = 0.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def forward_flops(model: UserLLM, lengths: Lengths) -> dict[str, Count]:
     return parts
 
 
-def answer_flops(model: UserLLM, lengths: Lengths, queries: int, keys: int) -> Count:
+def answer_flops(model: UserLLM, lengths: Lengths, queries: Count, keys: Count) -> Count:
     """Return the FLOPs of reading answer nodes behind a cached prompt.
 
     Args:
@@ -88,7 +90,8 @@ def _pieces(model: UserLLM, lengths: Lengths) -> Iterator[_Piece]:
         yield _Piece("encoder", work, encoder_learns, 1.0 * encoder_learns)
     context_learns = _learns(context)
     if np.any(user_side.memory.total):
-        yield _Piece("memory", user_side.memory, encoder_learns, 1.0 * context_learns)
+        inputs = encoder_learns or (context_learns and user_side.learned_inputs)
+        yield _Piece("memory", user_side.memory, inputs, 1.0 * context_learns)
     if np.any(user_side.reading.total):
         yield _Piece("reading", user_side.reading, context_learns, 1.0 * context_learns)
     width = attention_width(model)
@@ -101,10 +104,11 @@ def _pieces(model: UserLLM, lengths: Lengths) -> Iterator[_Piece]:
 
 
 def head_work(model: UserLLM, lengths: Lengths) -> Flops:
-    """Return the work of the output layer, or of the item head where there is one."""
+    """Return the work of the output layer and of the item head, where one is used."""
+    work = linear(lengths.logits, model.lm.get_output_embeddings().weight.numel())
     if model.item_head is not None:
-        return linear(1.0, model.item_head.weight_count())
-    return linear(lengths.logits, model.lm.get_output_embeddings().weight.numel())
+        work += linear(lengths.ranked, model.item_head.weight_count())
+    return work
 
 
 def attention_width(model: UserLLM) -> int:

@@ -1,8 +1,9 @@
 """Finding the decoder blocks of any Hugging Face causal language model.
 
 Cross-attention is attached to blocks from outside, so that the language model keeps its own
-modules and checkpoint keys. Only two facts about a family are needed: the list of blocks, and the
-module inside a block whose output joins the residual stream after self-attention.
+modules and checkpoint keys. Three facts about a family are needed: the list of blocks, the module
+inside a block whose output joins the residual stream after self-attention, and for one form of
+cross-attention where the feed-forward begins and ends.
 """
 
 from torch import nn
@@ -13,6 +14,24 @@ from userllm.errors import UserError
 # In blocks that normalise the attention output before adding it, that norm comes last.
 SANDWICH_NORM = "pre_feedforward_layernorm"
 ATTENTION_NAMES = ("self_attn", "attention", "attn")
+PARALLEL_FLAGS = ("use_parallel_residual", "parallel_attn")
+# From the norms of a block to the one that the feed-forward reads through, and the module whose
+# output is added to the residual stream after it.
+FEED_FORWARDS = {
+    frozenset({"input_layernorm", "post_attention_layernorm"}): (
+        "post_attention_layernorm",
+        "mlp",
+    ),
+    frozenset({"ln_1", "ln_2"}): ("ln_2", "mlp"),
+    frozenset(
+        {
+            "input_layernorm",
+            "post_attention_layernorm",
+            SANDWICH_NORM,
+            "post_feedforward_layernorm",
+        }
+    ): (SANDWICH_NORM, "post_feedforward_layernorm"),
+}
 
 
 def decoder_blocks(model: PreTrainedModel) -> list[nn.Module]:
@@ -38,6 +57,30 @@ def attention_branch(block: nn.Module) -> nn.Module:
         f"{type(block).__name__}: no self-attention module named {', '.join(ATTENTION_NAMES)}. "
         "Use context.form=gated, which is attached in front of whole blocks."
     )
+
+
+def feed_forward_branch(block: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Return where the stream enters the feed-forward, and whose output is added to the stream.
+
+    Raises:
+        UserError: The feed-forward does not read what self-attention wrote, or the block is of
+            a family that nobody has looked at.
+    """
+    config = getattr(block, "config", None)
+    parallel = any(
+        getattr(owner, flag, False) for owner in (block, config) for flag in PARALLEL_FLAGS
+    )
+    norms = frozenset(
+        name for name, _ in block.named_children() if "norm" in name or name.startswith("ln_")
+    )
+    if parallel or norms not in FEED_FORWARDS:
+        raise UserError(
+            f"{type(block).__name__}: attention and feed-forward run in parallel, or in an order "
+            "that is not known. Expected a family where one follows the other: Llama, Qwen, "
+            "Gemma or GPT-2. Use context.form=plain or context.form=gated."
+        )
+    entry, branch = FEED_FORWARDS[norms]
+    return block.get_submodule(entry), block.get_submodule(branch)
 
 
 def token_width(model: PreTrainedModel) -> int:

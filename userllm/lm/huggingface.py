@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from userllm.errors import UserError
+from userllm.lm.outline import known_config, without_weights
 from userllm.lm.protocol import LoadedLM
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -65,3 +66,8 @@ class HuggingFaceLM:
             "revision": getattr(model.config, "_commit_hash", None) or self.revision,
         }
         return LoadedLM(model.eval(), tokenizer, source)
+
+    def outline(self) -> PreTrainedModel | None:
+        """Return the model without weights, None where nobody here knows its shape."""
+        config = known_config(self.model)
+        return None if config is None else without_weights(config)

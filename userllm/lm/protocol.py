@@ -27,3 +27,7 @@ class LanguageModelSource(Protocol):
     def load(self) -> LoadedLM:
         """Return the model and its tokenizer; raise ``UserError`` when they are not to be had."""
         ...
+
+    def outline(self) -> PreTrainedModel | None:
+        """Return the model without weights, for costs; None where its shape is not known here."""
+        ...

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from userllm.data.download import cache_dir
 from userllm.errors import UserError
@@ -62,6 +62,11 @@ class SmolLM2:
             "licence": "Apache-2.0",
         }
         return LoadedLM(loaded.model, loaded.tokenizer, source)
+
+    def outline(self) -> PreTrainedModel | None:
+        """Return the model without weights."""
+        hub = HuggingFaceLM(model=HUB_ID, revision=None, dtype="float32", attention=None)
+        return hub.outline()
 
 
 def _hub_answers() -> bool:

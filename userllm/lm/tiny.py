@@ -2,8 +2,9 @@
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
+from userllm.lm.outline import without_weights
 from userllm.lm.protocol import LoadedLM
 
 SPECIAL_TOKENS = ["<pad>", "<s>", "</s>"]
@@ -40,7 +41,17 @@ class TinyLM:
     def load(self) -> LoadedLM:
         """Return the model; the seed alone decides its weights, and the caller's RNG stays."""
         tokenizer = byte_tokenizer()
-        config = LlamaConfig(
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            model = LlamaForCausalLM(self._config(tokenizer)).eval()
+        return LoadedLM(model, tokenizer, {"name": "tiny", "origin": "random", "seed": self.seed})
+
+    def outline(self) -> PreTrainedModel:
+        """Return the model without weights."""
+        return without_weights(self._config(byte_tokenizer()))
+
+    def _config(self, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
+        return LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=self.width,
             intermediate_size=2 * self.width,
@@ -52,7 +63,3 @@ class TinyLM:
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
         )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            model = LlamaForCausalLM(config).eval()
-        return LoadedLM(model, tokenizer, {"name": "tiny", "origin": "random", "seed": self.seed})
