@@ -1,0 +1,1 @@
+"""Who writes a user's history down in a few sentences."""
