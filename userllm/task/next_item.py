@@ -17,7 +17,10 @@ from userllm.data.vocabulary import FIRST_ID, ITEM_FEATURE
 from userllm.data.windows import training_cuts
 from userllm.encoder.popularity import Popularity
 from userllm.metric.ranking import Ranking
-from userllm.task.protocol import Ints, Part, Questions
+from userllm.task.batch import Material
+from userllm.task.exam import Exam
+from userllm.task.protocol import Ints, Part, Questions, Scores, Values
+from userllm.task.ranking import ranking_exam
 
 ORDER = 0x0BDE
 
@@ -31,7 +34,8 @@ class NextItem:
         metric: Ranking metrics, and whether items of the history are left out of the ranking.
         scorer: ``item_head`` (one forward pass), ``beam`` (trie-constrained title decoding) or
             ``exhaustive`` (likelihood of every title).
-        question: The text that is asked.
+        templates: What is asked: ``next_item``, or the path of a file of one's own.
+        paraphrases: How many of its wordings are used; None uses all.
         min_history: Least number of events before the cut of a training question.
         encoder_skip: Whether the item head starts from the encoder's own ranking.
         beams: Width of the beam search; too narrow a beam hides what the model knows.
@@ -39,19 +43,22 @@ class NextItem:
     """
 
     name = "next_item"
+    fields: frozenset[str] = frozenset()
 
     def __init__(
         self,
         *,
         metric: Ranking,
         scorer: Literal["exhaustive", "beam", "item_head"],
-        question: str,
+        templates: str,
+        paraphrases: int | None,
         min_history: int,
         encoder_skip: bool,
         beams: int,
         overlap_users: int,
     ) -> None:
-        self.metric, self.scorer, self.question = metric, scorer, question
+        self.metric, self.scorer = metric, scorer
+        self.templates, self.paraphrases = templates, paraphrases
         self.min_history, self.beams, self.overlap_users = min_history, beams, overlap_users
         self.encoder_skip = encoder_skip
         self.primary = metric.primary
@@ -90,14 +97,19 @@ class NextItem:
         seen_BA[rows, items_BL[known_BL].astype(np.int64) - FIRST_ID] = True
         return seen_BA
 
-    def metrics(self, ranks_Q: Ints) -> dict[str, NDArray[np.float64]]:
+    def metrics(self, ranks_Q: Ints) -> dict[str, Values]:
         """Return recall, NDCG and reciprocal rank per user."""
         return self.metric.per_user(ranks_Q)
 
-    def references(
-        self, corpus: Corpus, split: Split, asked: Questions
-    ) -> dict[str, NDArray[np.float64]]:
+    def references(self, corpus: Corpus, split: Split) -> dict[str, Scores]:
         """Return popularity among the training events."""
         popularity = Popularity().fit(corpus, split)
-        scores = popularity.scores(asked.users, asked.cuts)
-        return {"popularity": np.asarray(scores)[:, FIRST_ID:].astype(np.float64)}
+
+        def scores(users: Ints, cuts: Ints) -> Values:
+            return np.asarray(popularity.scores(users, cuts))[:, FIRST_ID:].astype(np.float64)
+
+        return {"popularity": scores}
+
+    def exams(self, material: Material, weight: float) -> list[Exam]:
+        """Return the one exam."""
+        return [ranking_exam(self, material, weight)]

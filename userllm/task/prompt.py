@@ -1,7 +1,8 @@
 """Prompts as rows of ready-made token segments, so that no text is tokenized twice.
 
-A prompt is: start token, heading, one line per event (item part, rating part), question. Every
-segment is tokenized once for the whole corpus; a batch of prompts is two look-ups.
+A prompt is: start token, summary, heading, one line per event (item part, rating part), question.
+Every segment but the summaries is tokenized once for the whole corpus; a batch of prompts is two
+look-ups.
 
 Shape suffixes: B batch, L events, S segments, T text tokens.
 """
@@ -13,12 +14,17 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from userllm.context.model import TokenBatch
-from userllm.data.columns import CATEGORIES, TITLE, YEAR
+from userllm.data.columns import TITLE, YEAR
 from userllm.data.corpus import Corpus
+from userllm.data.event_lines import COLUMNS, item_parts, rating_parts
 from userllm.data.gather import ragged_gather
-from userllm.data.vocabulary import FIRST_ID, ITEM_FEATURE, RATING_FEATURE
+from userllm.data.vocabulary import ITEM_FEATURE, RATING_FEATURE
+from userllm.summarizer.protocol import Summaries
+from userllm.task.question import QuestionSegments
+from userllm.task.template import Templates
 
-HEADING = "The user's history, oldest first (title, categories, rating):\n"
+HEADING = f"The user's history, oldest first ({COLUMNS}):\n"
+SUMMARY_HEADING = "A summary of the user's history:\n"
 
 
 def item_names(items: pl.DataFrame) -> list[str]:
@@ -68,18 +74,32 @@ def _count_up(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
     """Return the token ids of each text, without special tokens."""
+    if not texts:
+        return []
     encoded: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
     return encoded
 
 
+def packed(parts: list[TokenBatch]) -> TokenBatch:
+    """Return each row's parts one after the other, all padding moved to the left."""
+    ids_BT = torch.cat([part.ids_BT for part in parts], dim=1)
+    mask_BT = torch.cat([part.mask_BT for part in parts], dim=1)
+    order_BT = mask_BT.long().argsort(dim=1, stable=True)
+    longest = int(mask_BT.sum(dim=1).max()) if len(mask_BT) else 0
+    order_BT = order_BT[:, order_BT.shape[1] - longest :]
+    return TokenBatch(ids_BT.gather(1, order_BT), mask_BT.gather(1, order_BT))
+
+
 class PromptWriter:
-    """Writes the prompt of any (user, cut): the last events as text, then the question.
+    """Writes the prompt of any (user, cut): the history as text, where asked for, and the question.
 
     Args:
         tokenizer: The language model's tokenizer.
         corpus: Where items and histories come from.
-        question: What is asked.
-        text_events: How many of the last events are written; 0 asks the question alone.
+        templates: The wordings of what is asked.
+        text_events: How many of the last events are written; 0 writes none.
+        summaries: Summaries of the history to write in front; None for none.
+        seed: Decides which (user, cut) is asked in which wording.
     """
 
     def __init__(
@@ -87,36 +107,55 @@ class PromptWriter:
         *,
         tokenizer: PreTrainedTokenizerBase,
         corpus: Corpus,
-        question: str,
+        templates: Templates,
         text_events: int,
+        summaries: Summaries | None,
+        seed: int,
     ) -> None:
-        self.corpus, self.text_events = corpus, text_events
-        ratings = [", not rated\n"] * FIRST_ID + [f", {r:g}\n" for r in corpus.rating_values]
-        lines = self._item_lines() if text_events else []
-        texts = [HEADING, f"{question}\nAnswer:", *ratings, *lines]
-        segments = tokenize(tokenizer, texts)
+        self.tokenizer, self.corpus = tokenizer, corpus
+        self.text_events, self.summaries = text_events, summaries
         opening = tokenizer("")["input_ids"][:1]
-        target = 0 if text_events else 1
-        if opening and opening[0] == tokenizer.bos_token_id:
-            segments[target] = [*opening, *segments[target]]
-        self.table = TokenTable(segments)
-        self.first_rating = 2
-        self.first_item = self.first_rating + len(ratings)
+        starts = bool(opening) and opening[0] == tokenizer.bos_token_id
+        sequences: list[list[int]] = [opening if starts else []]
 
-    def _item_lines(self) -> list[str]:
-        categories = self.corpus.items[CATEGORIES].to_list()
-        titles = self.corpus.items[TITLE].to_list()
-        lines = [
-            ", ".join([title, *(kinds or [])])
-            for title, kinds in zip(titles, categories, strict=True)
-        ]
-        return ["unknown"] * FIRST_ID + lines
+        def add(texts: list[str]) -> int:
+            first = len(sequences)
+            sequences.extend(tokenize(tokenizer, texts))
+            return first
+
+        self.questions = QuestionSegments(corpus=corpus, templates=templates, seed=seed, add=add)
+        self.summary_heading = add([SUMMARY_HEADING])
+        self.heading = add([HEADING])
+        self.first_rating = add(rating_parts(corpus))
+        self.first_item = add(item_parts(corpus) if text_events else [])
+        self.table = TokenTable(sequences)
 
     def __call__(self, users: NDArray[np.int64], cuts: NDArray[np.int64]) -> TokenBatch:
-        """Return one prompt per user: events before the cut, never the cut itself or later."""
-        question_B1 = np.full((len(users), 1), 1, dtype=np.int64)
-        if not self.text_events:
-            return self.table.joined(question_B1)
+        """Return one prompt per user; of the event at a cut, only what the wording shows is read.
+
+        Later events are never read, and what the wording may show is the task's choice.
+        """
+        opening_B1 = np.zeros((len(users), 1), dtype=np.int64)
+        rest_BS = [self._events(users, cuts)] if self.text_events else []
+        rest_BS.append(self.questions(users, cuts))
+        if self.summaries is None:
+            return self.table.joined(np.concatenate([opening_B1, *rest_BS], axis=1))
+        front_BS = np.concatenate([opening_B1, opening_B1 + self.summary_heading], axis=1)
+        texts = [f"{text}\n" for text in self.summaries.texts(users, cuts)]
+        return packed(
+            [
+                self.table.joined(front_BS),
+                TokenTable(tokenize(self.tokenizer, texts)).joined(np.arange(len(users))[:, None]),
+                self.table.joined(np.concatenate(rest_BS, axis=1)),
+            ]
+        )
+
+    def question(self, user: int, cut: int) -> str:
+        """Return the question of a (user, cut) as a person reads it."""
+        return self.questions.text(user, cut)
+
+    def _events(self, users: NDArray[np.int64], cuts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the segments of the heading and of the last events before each cut."""
         lengths = np.minimum(cuts, self.text_events)
         starts = np.asarray(self.corpus.offsets)[users] + cuts - lengths
         items_BL, mask_BL = ragged_gather(self.corpus.features[ITEM_FEATURE], starts, lengths)
@@ -128,6 +167,6 @@ class PromptWriter:
             ],
             axis=2,
         )
-        heading_B1 = np.zeros_like(question_B1)
-        events_BS = events_BL2.reshape(len(users), -1)
-        return self.table.joined(np.concatenate([heading_B1, events_BS, question_B1], axis=1))
+        heading_B1 = np.full((len(users), 1), self.heading, dtype=np.int64)
+        events_BS = events_BL2.reshape(len(users), 2 * events_BL2.shape[1])
+        return np.concatenate([heading_B1, events_BS], axis=1)

@@ -1,8 +1,9 @@
-"""What a task asks, of whom, and which answers are possible.
+"""What a task asks, of whom, and what the true answer is.
 
 Shape suffixes: B batch, Q questions, A answers.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -13,7 +14,14 @@ from userllm.data.corpus import Corpus
 from userllm.data.split import Split
 
 Ints = NDArray[np.int64]
+Values = NDArray[np.float64]
 Part = Literal["train", "valid", "test"]
+
+Scores = Callable[[Ints, Ints], Values]
+"""From users and cuts [B] to one score per answer [B, A], without a model."""
+
+Writer = Callable[[Ints, Ints], list[str]]
+"""From users and cuts [B] to one text each, without a model."""
 
 
 @dataclass(frozen=True)
@@ -42,24 +50,52 @@ class Questions:
         protocol = f"{self.protocol}, {sample}"
         return Questions(self.users[:count], self.cuts[:count], protocol)
 
+    def sample(self, count: int) -> "Questions":
+        """Return at most ``count`` of the questions, evenly spaced."""
+        pick = np.linspace(0, len(self) - 1, num=min(count, len(self))).astype(np.int64)
+        return Questions(self.users[pick], self.cuts[pick], self.protocol)
 
-class Task(Protocol):
-    """A question with a closed set of answers; every option of ``task=`` is one.
+
+class Subject(Protocol):
+    """What one question is about, whatever form its answers have.
 
     Attributes:
         name: Name in tables.
-        scorer: How answers are ranked: ``exhaustive``, ``beam`` or ``item_head``.
-        question: The text that is asked.
         primary: The metric that tables sort by.
+        templates: Name of a shipped file of questions, or the path of one's own.
+        paraphrases: How many of its questions are used; None uses all.
+        fields: What the questions may say about the event at the cut.
+    """
+
+    name: str
+    primary: str
+    templates: str
+    paraphrases: int | None
+    fields: frozenset[str]
+
+    def questions(self, corpus: Corpus, split: Split, part: Part) -> Questions:
+        """Return the questions of one part of the split, only those that have a true answer."""
+        ...
+
+    def labels(self, corpus: Corpus, users: Ints, cuts: Ints) -> Ints:
+        """Return the number of the true answer, -1 where there is none, [B]."""
+        ...
+
+
+class ClosedSubject(Subject, Protocol):
+    """A question whose possible answers are known, so that all of them can be ranked.
+
+    Attributes:
         encoder_skip: Whether an item head starts from the encoder's own ranking.
         beams: Width of the beam search.
         overlap_users: On how many users beam search is compared with exhaustive scoring.
     """
 
-    name: str
-    scorer: Literal["exhaustive", "beam", "item_head"]
-    question: str
-    primary: str
+    @property
+    def scorer(self) -> Literal["exhaustive", "beam", "item_head"]:
+        """How answers are ranked."""
+        ...
+
     encoder_skip: bool
     beams: int
     overlap_users: int
@@ -68,24 +104,38 @@ class Task(Protocol):
         """Return the text of every possible answer; its position is the answer's number."""
         ...
 
-    def questions(self, corpus: Corpus, split: Split, part: Part) -> Questions:
-        """Return the questions of one part of the split."""
-        ...
-
-    def labels(self, corpus: Corpus, users: Ints, cuts: Ints) -> Ints:
-        """Return the number of the true answer, -1 where there is none, [B]."""
-        ...
-
     def seen(self, corpus: Corpus, users: Ints, cuts: Ints) -> NDArray[np.bool_] | None:
         """Return which answers are left out of the ranking ``[B, A]``, or None."""
         ...
 
-    def metrics(self, ranks_Q: Ints) -> dict[str, NDArray[np.float64]]:
+    def metrics(self, ranks_Q: Ints) -> dict[str, Values]:
         """Return per-user metrics from the rank of the true answer (1 is best)."""
         ...
 
-    def references(
-        self, corpus: Corpus, split: Split, asked: Questions
-    ) -> dict[str, NDArray[np.float64]]:
-        """Return scores ``[Q, A]`` of simple rankings that need no model: the floors."""
+    def references(self, corpus: Corpus, split: Split) -> Mapping[str, Scores]:
+        """Return simple rankings that need no model: the floors."""
+        ...
+
+
+class OpenSubject(Subject, Protocol):
+    """A question that is answered with a text of one's own.
+
+    Attributes:
+        beams: Width of the beam search that writes; 1 takes the likeliest token each time.
+        max_answer_tokens: Longest answer, in tokens of the language model.
+    """
+
+    beams: int
+    max_answer_tokens: int
+
+    def texts(self, corpus: Corpus, labels_B: Ints) -> list[str]:
+        """Return the true texts of these numbers."""
+        ...
+
+    def metrics(self, written_Q: list[str], true_Q: list[str]) -> dict[str, Values]:
+        """Return per-user metrics from what was written and what would have been right."""
+        ...
+
+    def references(self, corpus: Corpus, split: Split) -> Mapping[str, Writer]:
+        """Return simple writers that need no model: the floors."""
         ...

@@ -1,94 +1,163 @@
-"""Ask a model every question and keep where the truth ranked and what was ranked first.
+"""Exams with a closed set of answers: all are ranked, and what counts is where the truth stands.
 
 Shape suffixes: B batch, Q questions, A answers, K best answers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from userllm.context.model import UserLLM
+from userllm.cost.flops import Count
 from userllm.data.progress import track
 from userllm.metric.ranking import rank_of_target
-from userllm.task.batch import QuestionReader
+from userllm.task.batch import Material, QuestionBatch, QuestionReader
 from userllm.task.beam import top_overlap
-from userllm.task.protocol import Ints, Questions
-from userllm.task.scorer import Scorer, TitleScorer
+from userllm.task.exam import SHOWN, Answered
+from userllm.task.protocol import ClosedSubject, Ints, Questions, Scores, Values
+from userllm.task.scorer import AnswerTokens, ItemScorer, Scorer, TitleScorer
 
-KEPT = 10
+OVERLAP = 10
+REFERENCE_BATCH = 256
+"""Questions whose scores of a whole catalogue exist at the same time."""
 
 
 @dataclass(frozen=True)
-class Ranked:
-    """Per question: the rank of the true answer, and the best answers with the truth.
+class RankingExam:
+    """Ranks every possible answer, by likelihood or through the item head.
 
     Attributes:
-        ranks_Q: Rank of the true answer, 1 is best; ties count against the method.
-        best_QK: Numbers of the best answers.
-        labels_Q: Numbers of the true answers.
+        subject: Knows the answers, and which of them are left out of a ranking.
+        ranker: Trains a model on the answers and scores them.
+        item_head: See :class:`~userllm.task.exam.Exam`.
     """
 
-    ranks_Q: Ints
-    best_QK: Ints
-    labels_Q: Ints
+    subject: ClosedSubject
+    reader: QuestionReader
+    material: Material
+    ranker: Scorer
+    scorer: str
+    weight: float
+    item_head: bool | None
+    readings: ClassVar[int] = 1
 
+    def loss(self, model: UserLLM, batch: QuestionBatch) -> Tensor:
+        """Return the scorer's loss."""
+        return self.ranker.loss(model, model.read_user(batch.events), batch.prompt, batch.labels_B)
 
-def rank_questions(
-    model: UserLLM,
-    scorer: Scorer,
-    reader: QuestionReader,
-    asked: Questions,
-    *,
-    batch_size: int,
-    device: torch.device,
-) -> Ranked:
-    """Score every answer of every question and rank the truth, without gradients."""
-    model.eval()
-    rows: list[tuple[Tensor, Tensor, Tensor]] = []
-    batches = list(chunks(len(asked), batch_size))
-    for first, last in track(batches, "asking users", len(batches)):
-        users, cuts = asked.users[first:last], asked.cuts[first:last]
-        batch = reader(users, cuts).to(device)
+    def training_lengths(self, labels_B: Ints) -> tuple[Count, Count]:
+        """Return what the scorer reads and computes."""
+        return self.ranker.training_lengths(labels_B)
+
+    def extensions(self, tokens: float) -> list[tuple[float, float]]:
+        """Return the scorer's passes, which do not depend on what the answer is."""
+        return self.ranker.extensions()
+
+    def answer(self, model: UserLLM, batch: QuestionBatch) -> Tensor:
+        """Return the scores of all answers ``[B, A]``."""
         with torch.inference_mode():
-            scores_BA = scorer.scores(model, model.read_user(batch.events), batch.prompt)
-        seen = reader.task.seen(reader.corpus, users, cuts)
-        rows.append(_rank(scores_BA.cpu(), batch.labels_B.cpu(), seen))
-    ranks, best, labels = (torch.cat(column).numpy() for column in zip(*rows, strict=True))
-    return Ranked(ranks, best, labels)
+            return self.ranker.scores(model, model.read_user(batch.events), batch.prompt)
+
+    def ask(
+        self, model: UserLLM, asked: Questions, *, batch_size: int, device: torch.device
+    ) -> Answered:
+        """Rank the truth among all answers; beams are compared with exhaustive scoring if asked."""
+
+        def score(users: Ints, cuts: Ints) -> Tensor:
+            return self.answer(model, self.reader(users, cuts).to(device)).cpu()
+
+        answered = self._ranked(score, asked, batch_size, "asking users")
+        shares = self._beam_overlap(model, asked.first(self.subject.overlap_users), device)
+        return Answered(answered.metrics, answered.shown, partial=shares)
+
+    def without_history(
+        self, model: UserLLM, asked: Questions, *, device: torch.device
+    ) -> list[list[str]]:
+        """Rank the answers of users without a history; what they have seen stays left out."""
+        batch = self.reader.without_history(asked.users, asked.cuts).to(device)
+        _, best_BK = self._rank(self.answer(model, batch).cpu(), asked.users, asked.cuts)
+        return self._texts(best_BK)
+
+    def references(self, asked: Questions) -> dict[str, Answered]:
+        """Rank the scores of methods that need no model, by the same rules."""
+        references = self.subject.references(self.material.corpus, self.material.split)
+        return {
+            name: self._ranked(_as_tensor(reference), asked, REFERENCE_BATCH, f"asking {name}")
+            for name, reference in references.items()
+        }
+
+    def truths(self, asked: Questions) -> list[str]:
+        """Return the texts of the true answers."""
+        answers = self.subject.answers(self.material.corpus)
+        labels = self.subject.labels(self.material.corpus, asked.users, asked.cuts)
+        return [answers[label] for label in labels]
+
+    def _ranked(
+        self, score: Callable[[Ints, Ints], Tensor], asked: Questions, batch_size: int, what: str
+    ) -> Answered:
+        """Rank the truth of every question under scores that are made batch by batch."""
+        ranks: list[Tensor] = []
+        shown: list[list[str]] = []
+        batches = list(chunks(len(asked), batch_size))
+        for first, last in track(batches, what, len(batches)):
+            users, cuts = asked.users[first:last], asked.cuts[first:last]
+            ranks_B, best_BK = self._rank(score(users, cuts), users, cuts)
+            ranks.append(ranks_B)
+            shown += self._texts(best_BK[: max(0, SHOWN - first)])
+        return Answered(self.subject.metrics(torch.cat(ranks).numpy()), shown)
+
+    def _rank(self, scores_BA: Tensor, users: Ints, cuts: Ints) -> tuple[Tensor, Tensor]:
+        """Return the rank of each truth, and the numbers of the best answers."""
+        corpus = self.material.corpus
+        seen = self.subject.seen(corpus, users, cuts)
+        if seen is not None:
+            scores_BA = scores_BA.masked_fill(torch.from_numpy(seen), -torch.inf)
+        best_BK = scores_BA.topk(min(SHOWN, scores_BA.shape[1]), dim=1).indices
+        labels_B = torch.from_numpy(self.subject.labels(corpus, users, cuts))
+        return rank_of_target(scores_BA, labels_B), best_BK
+
+    def _texts(self, best_BK: Tensor) -> list[list[str]]:
+        if not len(best_BK):
+            return []
+        answers = self.subject.answers(self.material.corpus)
+        return [[answers[number] for number in row] for row in best_BK.tolist()]
+
+    def _beam_overlap(
+        self, model: UserLLM, asked: Questions, device: torch.device
+    ) -> dict[str, Values]:
+        """Return the share of the exhaustive top 10 that the beam found, where one is used."""
+        ranker = self.ranker
+        if not isinstance(ranker, TitleScorer) or ranker.beams is None or not len(asked):
+            return {}
+        exhaustive = TitleScorer(answers=ranker.answers, beams=None)
+        shares = []
+        for row in track(range(len(asked)), "comparing beams with exhaustive scoring", len(asked)):
+            batch = self.reader(asked.users[row : row + 1], asked.cuts[row : row + 1]).to(device)
+            with torch.inference_mode():
+                memory = model.read_user(batch.events)
+                found, exact = (
+                    one.scores(model, memory, batch.prompt) for one in (ranker, exhaustive)
+                )
+            shares.append(top_overlap(found, exact, OVERLAP))
+        return {f"beam_overlap@{OVERLAP}": np.array(shares)}
 
 
-def rank_scores(scores_QA: NDArray[np.float64], reader: QuestionReader, asked: Questions) -> Ranked:
-    """Rank scores that need no model, by the same rules."""
-    labels = reader.task.labels(reader.corpus, asked.users, asked.cuts)
-    seen = reader.task.seen(reader.corpus, asked.users, asked.cuts)
-    ranks, best, kept = _rank(torch.from_numpy(scores_QA), torch.from_numpy(labels), seen)
-    return Ranked(ranks.numpy(), best.numpy(), kept.numpy())
-
-
-def beam_overlap(
-    model: UserLLM,
-    scorer: TitleScorer,
-    reader: QuestionReader,
-    asked: Questions,
-    *,
-    device: torch.device,
-) -> NDArray[np.float64]:
-    """Return, per question, the share of the exhaustive top 10 that the beam found."""
-    model.eval()
-    exhaustive = TitleScorer(answers=scorer.answers, beams=None)
-    shares = []
-    for row in track(range(len(asked)), "comparing beams with exhaustive scoring", len(asked)):
-        batch = reader(asked.users[row : row + 1], asked.cuts[row : row + 1]).to(device)
-        with torch.inference_mode():
-            memory = model.read_user(batch.events)
-            found = scorer.scores(model, memory, batch.prompt)
-            exact = exhaustive.scores(model, memory, batch.prompt)
-        shares.append(top_overlap(found, exact, KEPT))
-    return np.array(shares)
+def ranking_exam(subject: ClosedSubject, material: Material, weight: float) -> RankingExam:
+    """Return the exam of a subject, with the scorer that ``subject.scorer`` names."""
+    by_item = subject.scorer == "item_head"
+    return RankingExam(
+        subject=subject,
+        reader=QuestionReader(material, subject),
+        material=material,
+        ranker=ItemScorer() if by_item else _title_scorer(subject, material),
+        scorer=subject.scorer,
+        weight=weight,
+        item_head=subject.encoder_skip if by_item else None,
+    )
 
 
 def chunks(total: int, size: int) -> Iterator[tuple[int, int]]:
@@ -97,11 +166,10 @@ def chunks(total: int, size: int) -> Iterator[tuple[int, int]]:
         yield first, min(first + size, total)
 
 
-def _rank(
-    scores_BA: Tensor, labels_B: Tensor, seen: np.ndarray | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    seen_BA = None if seen is None else torch.from_numpy(seen)
-    if seen_BA is not None:
-        scores_BA = scores_BA.masked_fill(seen_BA, -torch.inf)
-    best_BK = scores_BA.topk(min(KEPT, scores_BA.shape[1]), dim=1).indices
-    return rank_of_target(scores_BA, labels_B), best_BK, labels_B
+def _title_scorer(subject: ClosedSubject, material: Material) -> TitleScorer:
+    answers = AnswerTokens(answers=subject.answers(material.corpus), tokenizer=material.tokenizer)
+    return TitleScorer(answers=answers, beams=subject.beams if subject.scorer == "beam" else None)
+
+
+def _as_tensor(reference: Scores) -> Callable[[Ints, Ints], Tensor]:
+    return lambda users, cuts: torch.from_numpy(reference(users, cuts))

@@ -12,13 +12,12 @@ from transformers import PreTrainedTokenizerBase
 
 from userllm.context.model import TokenBatch, UserLLM
 from userllm.cost.flops import Count
-from userllm.data.corpus import Corpus
 from userllm.data.vocabulary import FIRST_ID
 from userllm.encoder.memory import UserMemory
 from userllm.task.beam import beam_scores
 from userllm.task.likelihood import PIECE, exhaustive_scores
 from userllm.task.prompt import TokenTable, tokenize
-from userllm.task.protocol import Ints, Task
+from userllm.task.protocol import Ints
 from userllm.task.trie import Trie
 
 
@@ -39,7 +38,7 @@ class Scorer(Protocol):
         """Return answer tokens read and logits computed in training, per example."""
         ...
 
-    def extensions(self) -> list[tuple[int, int]]:
+    def extensions(self) -> list[tuple[float, float]]:
         """Return (nodes read, positions seen beyond the prompt) of each pass after the prompt."""
         ...
 
@@ -75,8 +74,7 @@ class TitleScorer:
     ) -> Tensor:
         """Return the mean cross-entropy of the true answers' tokens."""
         answer = self.answers.table.rows(labels_B.cpu().numpy()).to(labels_B.device)
-        logits_BTV = model.answer_logits(memory, prompt, answer)
-        return F.cross_entropy(logits_BTV[answer.mask_BT].float(), answer.ids_BT[answer.mask_BT])
+        return token_loss(model, memory, prompt, answer)
 
     def scores(self, model: UserLLM, memory: UserMemory | None, prompt: TokenBatch) -> Tensor:
         """Return the answers' log-likelihoods; -inf for those the beam did not reach."""
@@ -90,7 +88,7 @@ class TitleScorer:
         tokens = self.answers.table.lengths[labels_B].astype(np.float64)
         return tokens, tokens + 1
 
-    def extensions(self) -> list[tuple[int, int]]:
+    def extensions(self) -> list[tuple[float, float]]:
         """Return the sizes of the tree's pieces, or of a full beam's levels."""
         trie = self.answers.trie
         if self.beams is None:
@@ -117,14 +115,14 @@ class ItemScorer:
         """Nothing is read after the prompt."""
         return 0.0, 0.0
 
-    def extensions(self) -> list[tuple[int, int]]:
+    def extensions(self) -> list[tuple[float, float]]:
         """Nothing is read after the prompt."""
         return []
 
 
-def make_scorer(task: Task, corpus: Corpus, tokenizer: PreTrainedTokenizerBase) -> Scorer:
-    """Return the scorer that ``task.scorer`` names."""
-    if task.scorer == "item_head":
-        return ItemScorer()
-    answers = AnswerTokens(answers=task.answers(corpus), tokenizer=tokenizer)
-    return TitleScorer(answers=answers, beams=task.beams if task.scorer == "beam" else None)
+def token_loss(
+    model: UserLLM, memory: UserMemory | None, prompt: TokenBatch, answer: TokenBatch
+) -> Tensor:
+    """Return the mean cross-entropy of the answers' tokens, every token counting the same."""
+    logits_BTV = model.answer_logits(memory, prompt, answer)
+    return F.cross_entropy(logits_BTV[answer.mask_BT].float(), answer.ids_BT[answer.mask_BT])

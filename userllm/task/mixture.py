@@ -1,0 +1,86 @@
+"""Training batches of several exams in turn, as a pure function of (seed, number).
+
+Shape suffixes: K batches, X exams.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from userllm.data.hashing import uniform
+from userllm.errors import UserError
+from userllm.task.batch import QuestionBatch
+from userllm.task.exam import Exam
+from userllm.task.protocol import Ints, Questions
+from userllm.training.batches import EpochBatches
+
+TURN = 0x7042
+
+
+class MixedBatches:
+    """Batch k belongs to one exam, drawn in proportion to the weights by a hash of seed and k.
+
+    So every process of a run and every resumed run finds the same exam under the same number, and
+    each exam goes through shuffled epochs of its own questions.
+
+    Args:
+        exams: What is trained on.
+        questions: Training questions of each exam.
+        batch_size: Questions of a batch; fewer where an exam has fewer.
+        seed: Decides the turns and the order of the questions.
+
+    Raises:
+        UserError: An exam that should be trained on has no questions.
+    """
+
+    def __init__(
+        self, *, exams: Sequence[Exam], questions: Sequence[Questions], batch_size: int, seed: int
+    ) -> None:
+        self.exams, self.seed = list(exams), seed
+        weights_X = np.array([exam.weight for exam in exams])
+        self.share_X = weights_X / weights_X.sum()
+        for exam, asked in zip(exams, questions, strict=True):
+            if exam.weight and not len(asked):
+                raise UserError(
+                    f"task={exam.subject.name}: no training questions in "
+                    f"{exam.reader.corpus.folder}. Expected users with more events; lower "
+                    "task.min_history or give more data."
+                )
+        self.sizes = [min(batch_size, len(asked)) for asked in questions]
+        self.batches = [
+            EpochBatches(
+                lambda _, asked=asked: [asked.users, asked.cuts],  # type: ignore[misc]
+                batch_size=size,
+                seed=seed,
+            )
+            for asked, size in zip(questions, self.sizes, strict=True)
+        ]
+        self._exam_K = np.zeros(0, dtype=np.int64)
+
+    def __call__(self, number: int) -> QuestionBatch:
+        """Return one batch; it knows the number of its exam."""
+        exam, users, cuts = self.rows(number)
+        batch = self.exams[exam].reader(users, cuts)
+        batch.exam = exam
+        return batch
+
+    def rows(self, number: int) -> tuple[int, Ints, Ints]:
+        """Return the exam of a batch, its users and its cuts."""
+        turns_K = self._turns(number + 1)
+        exam = int(turns_K[number])
+        users, cuts = self.batches[exam](int((turns_K[:number] == exam).sum()))
+        return exam, users, cuts
+
+    def counts(self, total: int) -> Ints:
+        """Return how many of the first ``total`` batches belong to each exam, [X]."""
+        return np.bincount(self._turns(total), minlength=len(self.exams))
+
+    def _turns(self, total: int) -> Ints:
+        """Return the exam of each of the first batches, [K]."""
+        if total > len(self._exam_K):
+            number_K = np.arange(max(total, 2 * len(self._exam_K)))
+            # An exam of weight 0 has no room between two bounds.
+            bounds_X = np.cumsum(self.share_X)[:-1]
+            draws_K = uniform(self.seed, TURN, number_K)
+            self._exam_K = np.searchsorted(bounds_X, draws_K, side="right")
+        return self._exam_K[:total]
