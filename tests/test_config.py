@@ -207,5 +207,30 @@ def test_wrong_types_of_a_constructor_are_found_without_building_it():
     assert find_problems("prepare", tree) == ["data.p: expected a number, got 'much'"]
 
 
+INNER = ["context=text_summary", "summarizer@context.summarizer=language_model"]
+
+
+def test_choices_inside_options_can_be_typed_in_any_order():
+    typed = [*INNER, "lm@context.summarizer.lm=tiny", "context.summarizer.lm.width=16"]
+    for overrides in (typed, typed[::-1]):
+        node = load("contextualize", overrides).config.context.summarizer
+        assert node["_target_"].endswith("LanguageModelSummarizer")
+        assert node.lm.width == 16
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("summarizer@context.sumarizer=template", "no such choice here, did you mean 'summarizer@"),
+        ("summarizer@context.summarizer=templat", "no such option, did you mean 'template'?"),
+        ("context.summarizer.title=3", "context.summarizer.title: unknown, did you mean 'titles'?"),
+    ],
+)
+def test_mistakes_inside_options_are_named(override, problem):
+    with pytest.raises(UserError) as caught:
+        load("contextualize", ["context=text_summary", override])
+    assert problem in str(caught.value)
+
+
 def load_tree(verb):
     return OmegaConf.to_container(load(verb).config)

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,7 @@ class Composer:
             raise UserError(f"there is no verb {verb!r}; {suggest(verb, VERBS)}")
         self.verb = verb
         self.hydra = make_hydra()
+        self.look_at = cache(lambda *given: self.compose(given))  # Cells share most; read only.
         self.base = self.compose([])
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
@@ -125,19 +127,27 @@ class Composer:
         problems: list[str] = []
         usable: list[str] = []
         values: list[tuple[str, Override]] = []
+        placed: list[tuple[str, Override]] = []
         for text in overrides:
             override = parse(text)
             if override is None:
                 problems.append(_unreadable(text))
             elif override.is_sweep_override():
                 problems.append(_sweep_problem(override, text))
-            elif "@" in text.partition("=")[0] or not self.options(override.key_or_group):
+            elif "@" in text.partition("=")[0]:
+                placed.append((text, override))
+            elif not self.options(override.key_or_group):
                 values.append((text, override))
             elif problem := self._group_problem(override):
                 problems.append(problem)
             else:
                 usable.append(text)
-        composed = self.compose(usable)
+        # Outer options first: a choice inside an option is there once that option is chosen.
+        for text, override in sorted(placed, key=lambda one: (one[1].package or "").count(".")):
+            found = self._placed_problem(self.look_at(*usable), override)
+            problems += found
+            usable += [] if found else [text]
+        composed = self.look_at(*usable)
         for text, override in values:
             if problem := self._key_problem(composed, override):
                 problems.append(problem)
@@ -149,22 +159,34 @@ class Composer:
         self, overrides: Sequence[str]
     ) -> tuple[dict[str, Any], dict[str, str], list[str]]:
         """Return the plain config, the chosen options, and what is wrong with the config."""
-        composed = self.compose(overrides)
+        composed = self.look_at(*overrides)
         choices = choices_of(composed.hydra)
         tree, problems = resolve(without_hydra(composed))
         # Hydra reads a preset's header on the first line only, and says nothing elsewhere.
-        for group in {"experiment", "study", "debug"} & tree.keys():
+        for group in {"experiment", "method", "study", "debug"} & tree.keys():
             del tree[group]
             header = "must open with '# @package _global_'"
             problems.append(f"{group}={choices.get(group)}: the first line of its file {header}")
         return tree, choices, [*problems, *find_problems(self.verb, tree)]
 
     def _group_problem(self, override: Override) -> str:
-        group, option = override.key_or_group, override.value()
+        group = override.key_or_group
         known = [name for name in self.base.hydra.runtime.choices if "@" not in name]
         if group not in known and not override.is_add():
             return f"{group}: {self.verb} has no such choice, {suggest(group, _visible(known))}"
-        names = [*self.options(group), None]
+        return self._option_problem(group, override)
+
+    def _placed_problem(self, composed: DictConfig, override: Override) -> list[str]:
+        """Say what is wrong with a choice inside an option: ``group@place=option``."""
+        place = f"{override.key_or_group}@{override.package}"
+        known = [name for name in composed.hydra.runtime.choices if "@" in name]
+        if place not in known and not override.is_add():
+            return [f"{place}: {self.verb} has no such choice here, {suggest(place, known)}"]
+        problem = self._option_problem(override.key_or_group, override)
+        return [problem] if problem else []
+
+    def _option_problem(self, group: str, override: Override) -> str:
+        option, names = override.value(), [*self.options(group), None]
         wrong = [
             one for one in (option if isinstance(option, list) else [option]) if one not in names
         ]
@@ -173,7 +195,7 @@ class Composer:
         return f"{group}={wrong[0]}: no such option, {suggest(str(wrong[0]), self.options(group))}"
 
     def _key_problem(self, composed: DictConfig, override: Override) -> str:
-        if override.is_add() or override.is_force_add() or "@" in override.key_or_group:
+        if override.is_add() or override.is_force_add():
             return ""
         node: Any = composed
         parts = re.split(r"\.|\[|\]\.?", override.key_or_group)

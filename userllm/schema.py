@@ -32,7 +32,13 @@ class Size:
     pretrain_lr: float
     context_steps: int
     context_batch: int
+    micro_batch: int | None
+    context_flops: float
     history: int
+    min_user_events: int
+    users_asked: int | None
+    lm: str
+    table7: dict[str, int] | None
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class PretrainTraining:
 
     steps: int
     batch_size: int
+    micro_batch: int | None
     learning_rate: float
     weight_decay: float
     warmup: float
@@ -75,6 +82,7 @@ class ContextTraining:
     steps: int
     flops: float | None
     batch_size: int
+    micro_batch: int | None
     learning_rates: LearningRates
     weight_decay: float
     warmup: float
@@ -88,6 +96,7 @@ class Evaluation:
     users: int | None
     batch_size: int
     part: Literal["valid", "test"]
+    retention: bool | None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from userllm.config import load
 from userllm.run.launch import Outcome, execute
 from userllm.run.reference import study_members
-from userllm.task.batch import QuestionReader
+from userllm.task.mixture import MixedBatches
 
 SMALL = [
     "size.users=60",
@@ -23,6 +23,7 @@ SMALL = [
     "cost.warmup=0",
     "threads=1",
 ]
+FEW = ("evaluation.users=6", "evaluation.batch_size=3")
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,7 @@ def weights_of(outcome: Outcome) -> dict[str, torch.Tensor]:
         ["task=next_item", "task.scorer=beam", "task.overlap_users=2", "evaluation.users=6"],
         ["task=next_item", "task.scorer=exhaustive", "evaluation.users=6"],
         ["split=global_time", "task=next_item"],
+        ["task=favorite_category", "task.held_out=null", "task.label=history", "task.ties=random"],
     ],
     ids=" ".join,
 )
@@ -97,24 +99,26 @@ def test_a_method_with_nothing_to_learn_is_measured_untrained(runs: Path) -> Non
     assert result["outcomes"][0]["cost"]["training_steps"] == 0
 
 
-@pytest.mark.parametrize("step", [1, 3])
+@pytest.mark.parametrize(
+    ("step", "more"),
+    [(0, []), (2, []), (2, ["task=multi", "task.review.max_answer_tokens=8"])],
+    ids=["first", "third", "multi"],
+)
 def test_an_interrupted_run_ends_with_the_weights_and_metrics_of_an_uninterrupted_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, more: list[str]
 ) -> None:
-    words = ("context=soft_prompt", "encoder.dropout=0.5")
+    words = ("context=soft_prompt", "encoder.dropout=0.5", *more, *FEW)
     whole = contextualize(tmp_path / "whole", *words)
-    read, calls = QuestionReader.__call__, []
+    read = MixedBatches.__call__
 
-    def stop_once(self: QuestionReader, *args: Any) -> Any:
-        calls.append(1)
-        # The first call estimates what an example costs.
-        if len(calls) == step + 2:
+    def stop_once(self: MixedBatches, number: int) -> Any:
+        if number == step + 1:
             raise KeyboardInterrupt
-        return read(self, *args)
+        return read(self, number)
 
-    monkeypatch.setattr(QuestionReader, "__call__", stop_once)
+    monkeypatch.setattr(MixedBatches, "__call__", stop_once)
     stopped = contextualize(tmp_path / "parts", *words)
-    monkeypatch.setattr(QuestionReader, "__call__", read)
+    monkeypatch.setattr(MixedBatches, "__call__", read)
     assert stopped.state == "interrupted"
     resumed = contextualize(tmp_path / "parts", *words)
     assert Path(resumed.folder) == Path(stopped.folder)

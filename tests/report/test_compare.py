@@ -18,6 +18,8 @@ FILES = {
     "accuracy_vs_flops.vl.json",
     "accuracy_vs_latency.png",
     "accuracy_vs_latency.vl.json",
+    "accuracy_vs_tokens.png",
+    "accuracy_vs_tokens.vl.json",
 }
 
 

@@ -11,7 +11,7 @@ from userllm.report.pareto import pareto_front
 from userllm.report.results import load
 from userllm.report.scales import log_domain, log_ticks
 
-FLOPS, LATENCY = figure.AXES
+TOKENS, FLOPS, LATENCY = figure.AXES
 POINTS = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=12)
 
 

@@ -1,3 +1,4 @@
+import json
 import re
 from html.parser import HTMLParser
 
@@ -121,3 +122,14 @@ def test_tables_of_one_heading_are_told_apart_by_their_protocol(fake_runs):
     fake_runs.finished("none", protocol="global_time, seen items ranked")
     tables = build_tables([load(folder) for folder in fake_runs.folders])
     assert '<p class="subtitle">global_time, seen items ranked</p>' in render(tables, name="two")
+
+
+def test_an_answer_without_the_user_stands_beside_the_one_with(fake_runs):
+    folder = fake_runs.finished("hybrid")
+    content = json.loads((folder / "result.json").read_text())
+    for example in content["examples"]:
+        example["unpersonalized"] = ["Anything at all"]
+    (folder / "result.json").write_text(json.dumps(content))
+    for example in examples(build_tables([load(folder)])):
+        assert example.answers["hybrid, without the user"] == ["Anything at all"]
+        assert "hybrid" in example.answers

@@ -97,3 +97,13 @@ def test_rows_measured_elsewhere_say_so(fake_runs):
     text = render.markdown(build_tables([load(folder) for folder in fake_runs.folders]))
     assert "| cuda, 1 thread |" in text
     assert "| cpu, 2 threads |" in text
+
+
+def test_ratios_to_the_dearest_row_are_those_of_tokens_and_of_flops(fake_runs):
+    fake_runs.finished("text_prompt", cost={"prompt_tokens": 700, "flops_per_user": 8e9})
+    fake_runs.finished("cross_attention", cost={"prompt_tokens": 32, "flops_per_user": 1e9})
+    (table,) = build_tables([load(folder) for folder in fake_runs.folders])
+    text = render.markdown([table])
+    # The paper's 21.9 is 700 / 32, whatever the encoder costs.
+    assert "| 21.9× |" in text
+    assert "| 8.00× |" in text

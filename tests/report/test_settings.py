@@ -34,6 +34,14 @@ def test_a_choice_that_differs_is_said():
     assert differing_settings(runs, ["hybrid"] * 2) == ["lm=tiny", "lm=smollm2_135m"]
 
 
+def test_a_model_of_several_tasks_stands_apart_from_one_of_the_tables_own():
+    runs = [
+        run_of(choices={"task": task}, task={"metric": task}) for task in ("next_item", "multi")
+    ]
+    assert differing_settings(runs, ["hybrid"] * 2) == ["task=next_item", "task=multi"]
+    assert differing_settings(runs[:1] * 2, ["hybrid"] * 2) == ["", ""]
+
+
 def test_the_method_itself_is_no_setting():
     runs = [run_of(choices={"context": "none"}), run_of(choices={"context": "hybrid"})]
     assert differing_settings(runs, ["none", "hybrid"]) == ["", ""]
@@ -61,3 +69,16 @@ def test_keys_that_end_alike_stay_apart():
     ]
     said = differing_settings(runs, ["hybrid"] * 4)
     assert said[0] == "encoder.width=8, lm.width=1"
+
+
+def test_a_method_s_name_stands_for_its_context_and_not_for_its_tuning():
+    runs = [
+        run_of(choices={"method": name, "context": context, "tuning": tuning})
+        for name, context, tuning in (
+            ("tp", "text_prompt", "full"),
+            ("xattn", "cross_attention", "full"),
+            ("xattn", "cross_attention", "lora"),
+        )
+    ]
+    said = differing_settings(runs, ["tp", "xattn", "xattn"])
+    assert said == ["tuning=full", "tuning=full", "tuning=lora"]

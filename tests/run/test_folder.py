@@ -127,3 +127,12 @@ def test_a_file_that_cannot_be_written_whole_keeps_its_old_content(tmp_path, mon
         write_text(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_run_is_called_by_its_method_where_it_has_one():
+    from userllm.run.folder import default_name
+
+    choices = {"data": "movielens", "task": "review", "context": "text_prompt"}
+    assert default_name("contextualize", {"seed": 1}, choices) == "movielens-review-text_prompt-s1"
+    named = default_name("contextualize", {"seed": 1}, {**choices, "method": "tp10"})
+    assert named == "movielens-review-tp10-s1"

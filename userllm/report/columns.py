@@ -11,11 +11,15 @@ from typing import Literal
 from userllm.metric.interval import Interval
 from userllm.report import units
 from userllm.report.comparison import Table
+from userllm.report.extras import extra
 from userllm.report.results import Unfinished
 from userllm.report.rows import Row, lower_is_better
 
 Group = Literal["method", "quality", "reading one user", "learning"]
 GROUPS: tuple[Group, ...] = ("method", "quality", "reading one user", "learning")
+
+_ALIKE = 1.05
+"""Rows whose costs differ by less cost the same."""
 
 
 @dataclass(frozen=True)
@@ -188,13 +192,31 @@ def _reading(table: Table) -> list[Column]:
     measured = Column("reading one user", "measured on", "For latency", _machine, numeric=False)
     return [
         _cost("prompt tokens", "Mean tokens the language model reads per user", units.count),
+        _fewer(table, "tokens", "the paper's FLOPs reduction is this ratio", "prompt_tokens"),
         _cost("user vectors", "Vectors handed to the language model per user", units.count),
         _cost("FLOPs / user", "Closed form; a multiply-add is two", units.flops, "flops_per_user"),
+        _fewer(table, "FLOPs", "encoder and answers included", "flops_per_user"),
         _cost("latency p50", "Median, one user at a time", units.milliseconds, "latency_ms", "p50"),
         _cost("p95", "95th percentile of the latency", units.milliseconds, "latency_ms", "p95"),
         _cost("peak memory", "Largest resident size", units.memory, "peak_memory_bytes"),
         *([measured] if len(machines_of(table)) > 1 else []),
     ]
+
+
+def _fewer(table: Table, what: str, text: str, key: str) -> Column:
+    """Say how many times less a row needs than the table's dearest one (Source: Table 4)."""
+    most = max((row.cost_of(key) or 0.0 for row in table.models), default=0.0)
+
+    def cell(row: Row) -> Cell:
+        own = row.cost_of(key)
+        # One row alone, or rows alike, have nothing to say.
+        return _number(most / own if own and most > _ALIKE * own else None, _times)
+
+    return Column("reading one user", f"fewer {what}", f"Dearest row over this one; {text}", cell)
+
+
+def _times(ratio: float) -> str:
+    return f"{units.digits(ratio)}×"
 
 
 def _learning() -> list[Column]:
@@ -209,6 +231,8 @@ def _learning() -> list[Column]:
         _learn("FLOPs", "Training, forward and backward", units.flops, flops),
         _learn("pretraining FLOPs", "Spent on the encoder", units.flops, "pretraining_flops"),
         _learn("pretraining time", "Spent on the encoder", units.duration, "pretraining_seconds"),
+        _kept("perplexity", "perplexity ×", "Of plain prose, after over before", units.digits),
+        _kept("accuracy", "knowledge Δ", "Accuracy on general questions, after − before"),
     ]
 
 
@@ -219,6 +243,19 @@ def _cost(title: str, text: str, write: Callable[[float], str], *path: str) -> C
 
 def _learn(title: str, text: str, write: Callable[[float], str], key: str) -> Column:
     return Column("learning", title, text, lambda row: _number(row.cost_of(key), write))
+
+
+def _kept(name: str, title: str, text: str, write: Callable[[float], str] = units.signed) -> Column:
+    """Say what tuning left of the language model, where that was measured."""
+
+    def cell(row: Row) -> Cell:
+        change = (extra(row, "retention") or {}).get(name, {}).get("change")
+        if not change:
+            return Cell()
+        bounds = f"[{write(change['low'])}, {write(change['high'])}]"
+        return Cell(write(change["mean"]), bounds, change["mean"])
+
+    return Column("learning", title, f"{text}; the bare language model, no user", cell)
 
 
 def _number(value: float | None, write: Callable[[float], str]) -> Cell:

@@ -39,13 +39,20 @@ class Axis:
 
 
 AXES = (
+    Axis("tokens", "prompt tokens per user", ("prompt_tokens",), units.count),
     Axis("flops", "FLOPs per user", ("flops_per_user",), units.flops),
     Axis("latency", "median latency per user", ("latency_ms", "p50"), units.milliseconds),
 )
 
 
 def chart(
-    table: Table, axis: Axis, *, width: int = 520, height: int = 320, theme: Theme = PRINT
+    table: Table,
+    axis: Axis,
+    *,
+    width: int = 520,
+    height: int = 320,
+    theme: Theme = PRINT,
+    title: str = "",
 ) -> alt.LayerChart | None:
     """Draw one table's primary metric against one cost; None for fewer than two points.
 
@@ -62,7 +69,7 @@ def chart(
         *_points(table, rows, axis, plane, x, theme),
         *_names(table, rows, axis, plane, x, theme),
     ]
-    return alt.LayerChart(layer=layers, width=width, height=height)
+    return alt.LayerChart(layer=layers, width=width, height=height, title=title)
 
 
 def methods_of(table: Table) -> list[str]:
@@ -78,7 +85,8 @@ def png(charts: Sequence[alt.LayerChart]) -> bytes:
 
 def specification(charts: Sequence[alt.LayerChart]) -> dict[str, Any]:
     """Return the Vega-Lite specification behind `png`, to be restyled for a paper."""
-    return configured(alt.vconcat(*charts, spacing=36), PRINT)
+    below = alt.vconcat(*charts, spacing=36).resolve_scale(color="independent", shape="independent")
+    return configured(below, PRINT)
 
 
 def svg(drawing: alt.LayerChart) -> str:

@@ -33,6 +33,19 @@ def interval_text(metric: Mapping[str, Any]) -> str:
     return f"{metric['mean']:.3f} [{metric['low']:.3f}, {metric['high']:.3f}]"
 
 
+def retention_table(kept: Mapping[str, Any]) -> Table:
+    """Return perplexity and accuracy before and after, with their paired change."""
+    table = Table(title="language model without a user: before and after tuning")
+    for name in ("", "before", "after", "change", "n"):
+        table.add_column(name, justify="right" if name else "left")
+    for name, values in kept.items():
+        sign = "× " if name == "perplexity" else ""
+        change = f"{sign}{interval_text(values['change'])}"
+        cells = [interval_text(values[when]) for when in ("before", "after")]
+        table.add_row(name, *cells, change, str(values["after"]["n"]))
+    return table
+
+
 def cost_table(method: str, cost: Mapping[str, Any]) -> Table:
     """Return what an answer costs, FLOPs by part included."""
     table = Table(title=f"Cost of one answer: {method}", show_header=False)
@@ -44,6 +57,7 @@ def cost_table(method: str, cost: Mapping[str, Any]) -> Table:
     rows = {
         "prompt tokens": f"{cost['prompt_tokens']:.0f}",
         "user vectors": f"{cost['user_vectors']:.0f}",
+        "answer tokens written": f"{cost['answer_tokens']:.1f}",
         "GFLOP": f"{cost['flops_per_user'] / 1e9:.2f}",
         **{f"  {part}": f"{count / 1e9:.3f}" for part, count in cost["flops_parts"].items()},
         "latency p50 / p95, ms": f"{latency['p50']:.0f} / {latency['p95']:.0f} ({machine})",

@@ -1,8 +1,9 @@
 """One self-contained HTML page: it works from disk, asks no other address for anything."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from userllm.report import figure, style, units
+from userllm.report import figure, gates, style, units
 from userllm.report.columns import Grid, Line, grid
 from userllm.report.comparison import Table
 from userllm.report.headline import headline
-from userllm.report.results import Result
+from userllm.report.results import WITHOUT_USER, Result
 from userllm.report.table import heading, models_only, notes
 
 QUESTION = (
@@ -79,6 +80,9 @@ def render(tables: Sequence[Table], *, name: str) -> str:
 def examples(tables: Sequence[Table]) -> list[Example]:
     """Collect the users that runs kept, each with the answers of all rows that asked them.
 
+    What a model answers without knowing the user stands below its answer (Source: User-LLM
+    Appendix F).
+
     Of several seeds the first one speaks. Users that most methods answered come first.
     """
     rows = [row for table in tables for row in table.models]
@@ -95,6 +99,9 @@ def examples(tables: Sequence[Table]) -> list[Example]:
                 if (method == row.method) is own:
                     label = row.label if own else method
                     example.answers.setdefault(label, [str(answer) for answer in answers])
+            if own and (strange := one.get("unpersonalized")):
+                label = f"{row.label}, {WITHOUT_USER}"
+                example.answers.setdefault(label, [str(answer) for answer in strange])
     return sorted(found.values(), key=lambda example: -len(example.answers))[:MOST_EXAMPLES]
 
 
@@ -125,14 +132,16 @@ def _section(table: Table, number: int) -> dict[str, Any]:
 
 
 def _figures(table: Table) -> list[Figure]:
-    """Draw accuracy against every cost that was measured."""
+    """Draw accuracy against every cost that was measured, and the gates where there are any."""
+    draw: dict[str, Callable[..., Any]] = {
+        f"{table.setting.primary} against {axis.caption}": partial(figure.chart, table, axis)
+        for axis in figure.AXES
+    }
+    draw["gates by block"] = partial(gates.chart, table)
     drawn = []
-    for axis in figure.AXES:
-        wide, narrow = (
-            figure.chart(table, axis, theme=style.PAGE, **size) for size in (WIDE, NARROW)
-        )
+    for caption, chart in draw.items():
+        wide, narrow = (chart(theme=style.PAGE, **size) for size in (WIDE, NARROW))
         if wide and narrow:
-            caption = f"{table.setting.primary} against {axis.caption}"
             # The SVG is built by the plotting library, which escapes the labels in it.
             drawn.append(Figure(caption, *(Markup(figure.svg(one)) for one in (wide, narrow))))
     return drawn

@@ -1,6 +1,8 @@
 """What a run folder says, checked: its ``status.json``, ``result.json`` and ``per_user.parquet``.
 
 The schema is version 1 of ``result.json``: ``run``, ``outcomes``, ``examples``, ``environment``.
+An outcome of a model may say more than version 1 asks for, and readers do without it where it is
+missing: ``per_block`` (learned numbers by name and block, the gates) and what a later version adds.
 """
 
 import json
@@ -15,6 +17,9 @@ from omegaconf import OmegaConf
 from userllm.errors import UserError
 
 SCHEMA_VERSION = 1
+WITHOUT_USER = "without the user"
+"""What the answers are called that a model gives when it is told nothing about the user."""
+
 KEY_COLUMNS = ("method", "task", "protocol", "user")
 
 _SECTIONS: dict[str, type] = {"run": dict, "outcomes": list, "examples": list, "environment": dict}

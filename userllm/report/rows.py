@@ -88,7 +88,7 @@ def merge_seeds(pairs: Sequence[tuple[Result, Mapping[str, Any]]]) -> Row:
         runs=tuple(results),
         users=users,
         metrics={name: _metric(name, users, outcomes) for name in _metric_names(outcomes)},
-        cost=_mean_cost([outcome.get("cost") for outcome in outcomes]),
+        cost=mean_tree([outcome.get("cost") for outcome in outcomes]),
     )
 
 
@@ -146,13 +146,13 @@ def _metric(name: str, users: pl.DataFrame, outcomes: Sequence[Mapping[str, Any]
     )
 
 
-def _mean_cost(costs: Sequence[Any]) -> Any:
-    """Average equal JSON trees number by number; the first one's words stand for all."""
+def mean_tree(costs: Sequence[Any]) -> Any:
+    """Average JSON trees of one shape number by number; the first one's words stand for all."""
     known = [cost for cost in costs if cost is not None]
     if not known:
         return None
     if isinstance(known[0], Mapping):
-        return {key: _mean_cost([cost.get(key) for cost in known]) for key in known[0]}
+        return {key: mean_tree([cost.get(key) for cost in known]) for key in known[0]}
     if all(cost == known[0] for cost in known) or not isinstance(known[0], int | float):
         return known[0]
     return fmean(known)

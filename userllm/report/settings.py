@@ -7,7 +7,8 @@ from typing import Any
 # Labels and places: they change nothing about what was computed.
 LABELS = ("name", "group", "paths", "logger", "threads", "hydra")
 # Groups a table's heading already says, or that only label the run.
-_SILENT_GROUPS = {*LABELS, "data", "task", "split", "experiment", "study", "debug"}
+# The task is said where one of the runs learned several, and its table is of one of them.
+_SILENT_GROUPS = {*LABELS, "data", "split", "experiment", "study", "debug"}
 
 
 def identity(run: Mapping[str, Any]) -> str:
@@ -40,11 +41,15 @@ def differing_settings(runs: Sequence[Mapping[str, Any]], methods: Sequence[str]
 
 
 def _choices(run: Mapping[str, Any], method: str) -> dict[str, str]:
-    """Return the choices worth saying; an option that is the method's own name is not."""
+    """Return the choices worth saying; an option that is the method's own name is not.
+
+    Nor is the context that a ``method=`` of this name stands for.
+    """
+    silent = _SILENT_GROUPS | ({"context"} if run["choices"].get("method") == method else set())
     return {
         group: option
         for group, option in run["choices"].items()
-        if group not in _SILENT_GROUPS and option != method
+        if group not in silent and option != method
     }
 
 

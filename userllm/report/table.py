@@ -15,6 +15,7 @@ from rich.text import Text
 from userllm.metric.interval import Interval
 from userllm.report.columns import Cell, Grid, Line, grid, machine, machines_of, scorers_of
 from userllm.report.comparison import Table
+from userllm.report.extras import extra
 from userllm.report.results import Unfinished
 from userllm.report.rows import Row
 
@@ -195,6 +196,7 @@ def _row_record(row: Row) -> dict[str, Any]:
         "baseline": row.baseline,
         **(_interval_record("delta", row.delta) if row.delta else {}),
         **dict(_flat(row.cost or {})),
+        **dict(_flat({"retention": extra(row, "retention") or {}})),
         "folders": " ".join(str(result.run["folder"]) for result in row.runs),
         "command": row.runs[0].run["command"],
     }

@@ -1,7 +1,7 @@
 """Put a contextualized language model together from a config: data, encoder, LM, context, task."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from userllm.context.item_head import ItemHead
 from userllm.context.model import UserLLM
 from userllm.context.protocol import Context
 from userllm.data.corpus import Corpus
-from userllm.data.split import Split
 from userllm.encoder.load import encoder_inputs, load_encoder
 from userllm.encoder.protocol import UserEncoder
 from userllm.errors import UserError
@@ -23,10 +22,10 @@ from userllm.lm.blocks import decoder_blocks, token_width
 from userllm.lm.protocol import LoadedLM
 from userllm.run.launch import ensure
 from userllm.run.reference import resolve
-from userllm.task.batch import QuestionReader
-from userllm.task.prompt import PromptWriter
-from userllm.task.protocol import Task
-from userllm.task.scorer import Scorer, make_scorer
+from userllm.summarizer.protocol import Summaries
+from userllm.task.batch import Material
+from userllm.task.exam import Exam, Task
+from userllm.task.protocol import Part, Questions
 from userllm.training.memory import forget_peak_memory
 
 AUTO = "auto"
@@ -37,18 +36,26 @@ class Assembly:
     """Everything that training, scoring and measuring one method need.
 
     Attributes:
+        material: Data, split, and how users are written into prompts.
+        exams: What is learned and asked: one, or several of a task that has several.
         encoder_run: Folder of the pretraining run; None for contexts without memory and for
             encoders that start from random weights.
     """
 
-    corpus: Corpus
-    split: Split
-    task: Task
+    material: Material
+    exams: list[Exam]
     loaded: LoadedLM
     model: UserLLM
-    scorer: Scorer
-    reader: QuestionReader
     encoder_run: Path | None
+
+    @property
+    def corpus(self) -> Corpus:
+        """The prepared data."""
+        return self.material.corpus
+
+    def questions(self, exam: Exam, part: Part, count: int | None = None) -> Questions:
+        """Return the first ``count`` questions of a part; None is all."""
+        return exam.subject.questions(self.corpus, self.material.split, part).first(count)
 
 
 def assemble(cfg: DictConfig, choices: Mapping[str, str]) -> Assembly:
@@ -63,37 +70,50 @@ def assemble(cfg: DictConfig, choices: Mapping[str, str]) -> Assembly:
     loaded: LoadedLM = build(cfg.lm).load()
     with torch.device("meta"):
         # A mistake in the context shows before an encoder is pretrained for it.
-        reads_memory = _context(cfg, loaded, corpus).reads_memory
-    encoder_run = _encoder_run(cfg, choices) if reads_memory else None
+        outline = _context(cfg, loaded, corpus)
+    material = Material(
+        corpus=corpus,
+        split=corpus.split(cfg.split),
+        tokenizer=loaded.tokenizer,
+        history=cfg.history,
+        text_events=outline.text_events,
+        summaries=_summaries(outline, corpus),
+        seed=cfg.seed,
+    )
+    # So does a question that the data cannot answer.
+    exams = task.exams(material, weight=1.0)
+    for exam in exams:
+        _refuse_nobody(exam, material, cfg.evaluation.part)
+    encoder_run = _encoder_run(cfg, choices) if outline.reads_memory else None
     # New weights and peak memory do not depend on whether an earlier stage had to run first.
     seed_everything(cfg.seed, workers=True, verbose=False)
     forget_peak_memory()
-    encoder = _encoder(cfg, encoder_run, corpus) if reads_memory else None
+    encoder = _encoder(cfg, encoder_run, corpus) if outline.reads_memory else None
     context = _context(cfg, loaded, corpus)
     width = token_width(loaded.model)
     model = UserLLM(
         lm=loaded.model,
         context=context,
         encoder=encoder,
-        item_head=_item_head(cfg, task, corpus, width, encoder),
+        item_head=_item_head(cfg, exams, corpus, width, encoder),
     )
     build(cfg.tuning).apply(model)
-    writer = PromptWriter(
-        tokenizer=loaded.tokenizer,
-        corpus=corpus,
-        question=task.question,
-        text_events=context.text_events,
-    )
-    return Assembly(
-        corpus=corpus,
-        split=corpus.split(cfg.split),
-        task=task,
-        loaded=loaded,
-        model=model,
-        scorer=make_scorer(task, corpus, loaded.tokenizer),
-        reader=QuestionReader(corpus=corpus, task=task, writer=writer, history=cfg.history),
-        encoder_run=encoder_run,
-    )
+    return Assembly(material, exams, loaded, model, encoder_run)
+
+
+def method_of(choices: Mapping[str, str]) -> str:
+    """Return what tables call a run: its method where one was chosen, else its context."""
+    return choices.get("method", choices["context"])
+
+
+def _refuse_nobody(exam: Exam, material: Material, part: Part) -> None:
+    """Raise ``UserError`` when there is nobody to ask, or nothing to ask about."""
+    if not len(exam.subject.questions(material.corpus, material.split, part)):
+        raise UserError(
+            f"task={exam.subject.name}: nobody can be asked in evaluation.part={part} of "
+            f"{material.corpus.folder}. Expected users with a held-out event that has an answer; "
+            "give more data, or type another split or task."
+        )
 
 
 def _context(cfg: DictConfig, loaded: LoadedLM, corpus: Corpus) -> Context:
@@ -106,6 +126,12 @@ def _context(cfg: DictConfig, loaded: LoadedLM, corpus: Corpus) -> Context:
         **encoder_inputs(corpus),
     )
     return context
+
+
+def _summaries(context: Context, corpus: Corpus) -> Summaries | None:
+    """Return the summaries of the corpus's histories, for contexts that write one."""
+    summarizer = context.summarizer
+    return None if summarizer is None else summarizer.open(corpus)
 
 
 def _encoder_run(cfg: DictConfig, choices: Mapping[str, str]) -> Path | None:
@@ -126,21 +152,26 @@ def _encoder(cfg: DictConfig, encoder_run: Path | None, corpus: Corpus) -> UserE
 
 
 def _item_head(
-    cfg: DictConfig, task: Task, corpus: Corpus, width: int, encoder: UserEncoder | None
+    cfg: DictConfig,
+    exams: Sequence[Exam],
+    corpus: Corpus,
+    width: int,
+    encoder: UserEncoder | None,
 ) -> ItemHead | None:
-    """Return the item head when the task asks for one, started from the encoder's item table.
+    """Return the item head when an exam asks for one, started from the encoder's item table.
 
     Without an encoder the table is as wide as the encoder's would be and random, so that every
     context has a head of the same size.
     """
-    if task.scorer != "item_head":
+    heads = [exam.item_head for exam in exams if exam.item_head is not None]
+    if not heads:
         return None
     if encoder is not None:
         table_IE, bias_I = encoder.item_table, encoder.item_bias.nan_to_num(neginf=0.0)
     else:
         items = corpus.vocabulary.sizes["item"]
         table_IE, bias_I = torch.randn(items, cfg.encoder.width) * 0.02, torch.zeros(items)
-    skip = encoder is not None and task.encoder_skip
+    skip = encoder is not None and all(heads)
     return ItemHead(text_dim=width, table_IE=table_IE, bias_I=bias_I, skip=skip)
 
 

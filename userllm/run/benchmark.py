@@ -18,15 +18,19 @@ def run(cfg: DictConfig, folder: RunFolder) -> None:
     assembly = finished.assembly
     device = model_device()
     assembly.model.to(device).eval()
-    asked = assembly.task.questions(
-        assembly.corpus, assembly.split, finished.config.evaluation.part
-    ).first(finished.config.evaluation.users)
-    cost = measure(finished.config, assembly, asked, finished.trained, device)
-    outcomes = [o | {"cost": cost} for o in finished.result["outcomes"] if o["kind"] == "model"]
+    was = {o["task"]: o for o in finished.result["outcomes"] if o["kind"] == "model"}
+    outcomes = []
+    for exam in assembly.exams:
+        evaluation = finished.config.evaluation
+        asked = assembly.questions(exam, evaluation.part, evaluation.users)
+        outcome = was[exam.subject.name]
+        tokens = outcome["cost"]["answer_tokens"]
+        cost = measure(finished.config, assembly, exam, asked, finished.trained, device, tokens)
+        outcomes.append(outcome | {"cost": cost})
+        Console().print(cost_table(f"{finished.method}, {exam.subject.name}", cost))
     shutil.copyfile(finished.folder / "per_user.parquet", folder.path / "per_user.parquet")
     environment = {
         key: finished.result["environment"][key]
         for key in ("data_fingerprint", "data_name", "lm_source")
     }
     folder.write_result({"outcomes": outcomes, "examples": [], "environment": environment})
-    Console().print(cost_table(finished.method, cost))

@@ -8,13 +8,16 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from userllm.report import figure, page, table
+from userllm.report import figure, gates, page, table
 from userllm.report.comparison import Table, build_tables
 from userllm.report.results import load
 from userllm.report.terminal import wide_console
 from userllm.run import tracking
 from userllm.run.folder import RunFolder, slug
 from userllm.run.reference import find_runs
+
+FIGURES = ("accuracy_vs_*", "gates_by_block.*")
+"""Names of the figures that a report may have."""
 
 
 def run(cfg: DictConfig, folder: RunFolder) -> None:
@@ -46,13 +49,19 @@ def contents(tables: list[Table], name: str) -> dict[str, bytes]:
         "table.csv": table.csv(tables).encode(),
         "index.html": page.render(tables, name=name).encode(),
     }
-    for axis in figure.AXES:
-        charts = [drawn for one in tables if (drawn := figure.chart(one, axis))]
+    figures = {
+        f"accuracy_vs_{axis.name}": [
+            figure.chart(one, axis, title=table.heading(one)) for one in tables
+        ]
+        for axis in figure.AXES
+    }
+    figures["gates_by_block"] = [gates.chart(one, title=table.heading(one)) for one in tables]
+    for name, drawn in figures.items():
+        charts = [one for one in drawn if one]
         if charts:
-            file = f"accuracy_vs_{axis.name}"
             specification = json.dumps(figure.specification(charts), indent=1)
-            files[f"{file}.png"] = figure.png(charts)
-            files[f"{file}.vl.json"] = specification.encode()
+            files[f"{name}.png"] = figure.png(charts)
+            files[f"{name}.vl.json"] = specification.encode()
     return files
 
 
@@ -75,6 +84,6 @@ def write_all(files: Mapping[str, bytes], target: Path) -> None:
             os.replace(drafts / name, target / name)
     finally:
         shutil.rmtree(drafts, ignore_errors=True)
-    for old in target.glob("accuracy_vs_*"):
+    for old in (file for pattern in FIGURES for file in target.glob(pattern)):
         if old.name not in files:
             old.unlink()

@@ -6,22 +6,24 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from torch import Tensor
 
 from userllm.context.lit import ContextModule
 from userllm.context.model import UserLLM
-from userllm.context.work import Lengths, training_flops
+from userllm.context.work import training_flops
 from userllm.errors import UserError
+from userllm.retention.compare import retention
 from userllm.run import tracking
-from userllm.run.assembly import Assembly, assemble
+from userllm.run.assembly import Assembly, assemble, method_of
 from userllm.run.costing import Trained
 from userllm.run.folder import RunFolder
+from userllm.run.language import language_scores
 from userllm.run.scoring import score
-from userllm.task.batch import QuestionBatch
-from userllm.task.protocol import Questions
-from userllm.training.batches import EpochBatches
+from userllm.task.exam import Exam, example_lengths
+from userllm.task.mixture import MixedBatches
+from userllm.task.protocol import Values
 from userllm.training.fit import fit
 from userllm.training.module import ParameterGroup
+from userllm.training.passes import split_batch
 from userllm.training.table import parameter_table
 from userllm.tuning.parts import parts_of
 
@@ -33,27 +35,34 @@ SAMPLE = 512
 def run(cfg: DictConfig, folder: RunFolder) -> None:
     """Train what ``cfg.tuning`` allows on the task's training questions, then evaluate."""
     assembly = assemble(cfg, folder.choices)
+    before = language_scores(cfg, assembly)
     trained = train(cfg, assembly, folder)
-    score(cfg, assembly, trained, folder, method=folder.choices["context"])
+    after = language_scores(cfg, assembly)
+    kept = retention(before, after) if before and after else None
+    score(cfg, assembly, trained, folder, method=method_of(folder.choices), kept=kept)
 
 
 def train(cfg: DictConfig, assembly: Assembly, folder: RunFolder) -> Trained:
     """Train for the configured steps or FLOPs; a method with nothing to learn is left as it is."""
-    questions = assembly.task.questions(assembly.corpus, assembly.split, "train")
-    if not len(questions):
-        raise UserError(
-            f"task={assembly.task.name}: no training questions in {assembly.corpus.folder}. "
-            "Expected users with more events; lower task.min_history or give more data."
-        )
+    options = as_dict(cfg.trainer)
+    rows, options = split_batch(cfg.training.batch_size, cfg.training.micro_batch, options)
+    batches = MixedBatches(
+        exams=assembly.exams,
+        questions=[assembly.questions(exam, "train") for exam in assembly.exams],
+        batch_size=rows,
+        seed=cfg.seed,
+    )
     groups = parameter_groups(cfg, assembly.model)
     if not groups:
         log.info("nothing learns in this method; it is measured as it is")
         return Trained(0, 0, 0.0, 0.0)
-    per_example = flops_per_example(assembly, questions)
-    steps = training_steps(cfg, per_example)
+    passes = options.get("accumulate_grad_batches", 1)
+    flops_X = flops_per_batch(assembly, batches)
+    steps = training_steps(cfg, passes * float(batches.share_X @ flops_X))
+    prepare_summaries(assembly, batches, steps * passes)
     module = ContextModule(
         model=assembly.model,
-        loss=lambda model, batch: question_loss(assembly, model, batch),
+        loss=lambda model, batch: assembly.exams[batch.exam].loss(model, batch),
         groups=groups,
         steps=steps,
         betas=cfg.optim.betas,
@@ -61,18 +70,13 @@ def train(cfg: DictConfig, assembly: Assembly, folder: RunFolder) -> Trained:
         warmup=cfg.training.warmup,
     )
     Console().print(parameter_table(module))
-    rows = EpochBatches(
-        lambda _: [questions.users, questions.cuts],
-        batch_size=min(cfg.training.batch_size, len(questions)),
-        seed=cfg.seed,
-    )
     summary = fit(
         module,
-        lambda number: assembly.reader(*rows(number)),
+        batches,
         steps=steps,
         seed=cfg.seed,
         folder=folder.path,
-        trainer_options=as_dict(cfg.trainer),
+        trainer_options=options,
         loggers=tracking.loggers(folder),
         checkpoint_every=cfg.training.checkpoint_every,
         validate=None,
@@ -80,14 +84,20 @@ def train(cfg: DictConfig, assembly: Assembly, folder: RunFolder) -> Trained:
         monitor="loss",
         threads=cfg.threads,
     )
-    examples = steps * cfg.training.batch_size
-    return Trained(steps, examples, summary.seconds, examples * per_example)
+    counts_X = batches.counts(steps * passes)
+    return Trained(
+        steps=steps,
+        examples=int(counts_X @ batches.sizes),
+        seconds=summary.seconds,
+        flops=float(counts_X @ flops_X),
+    )
 
 
-def question_loss(assembly: Assembly, model: UserLLM, batch: QuestionBatch) -> Tensor:
-    """Return the task's loss of a batch of questions."""
-    memory = model.read_user(batch.events)
-    return assembly.scorer.loss(model, memory, batch.prompt, batch.labels_B)
+def prepare_summaries(assembly: Assembly, batches: MixedBatches, total: int) -> None:
+    """Write the summaries that training will read, so that its time is that of training."""
+    if assembly.material.summaries is not None:
+        _, users, cuts = zip(*(batches.rows(number) for number in range(total)), strict=True)
+        assembly.material.summaries.prepare(np.concatenate(users), np.concatenate(cuts))
 
 
 def parameter_groups(cfg: DictConfig, model: UserLLM) -> list[ParameterGroup]:
@@ -104,32 +114,35 @@ def parameter_groups(cfg: DictConfig, model: UserLLM) -> list[ParameterGroup]:
     ]
 
 
-def flops_per_example(assembly: Assembly, questions: Questions) -> float:
-    """Return the mean training FLOPs of one example, from the lengths of a sample."""
-    pick = np.linspace(0, len(questions) - 1, num=min(SAMPLE, len(questions))).astype(np.int64)
-    batch = assembly.reader(questions.users[pick], questions.cuts[pick])
-    answer, logits = assembly.scorer.training_lengths(batch.labels_B.numpy())
-    lengths = Lengths(
-        events=batch.events.mask.sum(dim=1).numpy(),
-        prompt=batch.prompt.mask_BT.sum(dim=1).numpy(),
-        answer=answer,
-        logits=logits,
+def flops_per_batch(assembly: Assembly, batches: MixedBatches) -> Values:
+    """Return the training FLOPs of one batch of each exam, from the lengths of a sample."""
+    return np.array(
+        [
+            size * flops_per_example(assembly, exam) if exam.weight else 0.0
+            for exam, size in zip(assembly.exams, batches.sizes, strict=True)
+        ]
     )
+
+
+def flops_per_example(assembly: Assembly, exam: Exam) -> float:
+    """Return the mean training FLOPs of one example, from the lengths of a sample."""
+    sample = assembly.questions(exam, "train").sample(SAMPLE)
+    batch = exam.reader(sample.users, sample.cuts)
+    lengths = example_lengths(exam, batch)
     return float(np.mean(training_flops(assembly.model, lengths)))
 
 
-def training_steps(cfg: DictConfig, per_example: float) -> int:
+def training_steps(cfg: DictConfig, per_step: float) -> int:
     """Return the steps of the run: as configured, or as many as the FLOPs budget pays for."""
     budget = cfg.training.flops
     if budget is None:
         return int(cfg.training.steps)
-    steps = int(budget / (per_example * cfg.training.batch_size))
+    steps = int(budget / per_step)
     if steps < 1:
         raise UserError(
             f"training.flops={budget:g} does not pay for one step of "
-            f"{cfg.training.batch_size} examples, which costs "
-            f"{per_example * cfg.training.batch_size:.3g}. Type a larger training.flops or a "
-            "smaller training.batch_size."
+            f"{cfg.training.batch_size} examples, which costs {per_step:.3g}. Type a larger "
+            "training.flops or a smaller training.batch_size."
         )
     return steps
 

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from userllm.errors import UserError
-from userllm.run.assembly import Assembly, assemble
+from userllm.run.assembly import Assembly, assemble, method_of
 from userllm.run.costing import Trained
 from userllm.run.reference import resolve
 from userllm.training.weights import check_weights, read_weights
@@ -59,7 +59,7 @@ def reopen(cfg: DictConfig) -> Finished:
     )
     if trained.steps:
         _load_weights(assembly, folder)
-    return Finished(folder, config, assembly, trained, choices["context"], result)
+    return Finished(folder, config, assembly, trained, method_of(choices), result)
 
 
 def _same_corpus(assembly: Assembly, result: dict[str, Any], folder: Path) -> None:

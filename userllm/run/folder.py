@@ -175,7 +175,8 @@ def default_name(verb: str, config: Mapping[str, Any], choices: Mapping[str, str
     """Return the label of a run without a name: the choices that tell runs apart at a glance."""
     if "run" in config:
         return str(config["run"]).rpartition("/")[2]
-    groups = {"pretrain": ("data", "encoder"), "contextualize": ("data", "task", "context")}
+    method = "method" if "method" in choices else "context"
+    groups = {"pretrain": ("data", "encoder"), "contextualize": ("data", "task", method)}
     parts = [choices[group] for group in groups.get(verb, ("data",)) if group in choices]
     seed = [f"s{config['seed']}"] if "seed" in config else []
     return "-".join([*parts, *seed]) or verb

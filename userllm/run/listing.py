@@ -9,6 +9,7 @@ from rich.table import Table
 from userllm.check import suggest
 from userllm.config import config_folders
 from userllm.errors import UserError
+from userllm.report.terminal import wide_console
 
 
 def list_options(group: str | None) -> None:
@@ -20,6 +21,12 @@ def list_options(group: str | None) -> None:
     groups = find_options()
     if group is not None and group not in groups:
         raise UserError(f"{group!r} is no group; {suggest(group, groups)}")
+    if group == "study":
+        # Costs need the models' shapes, and so PyTorch: nothing else that is listed does.
+        from userllm.run.studies import study_table
+
+        wide_console().print(study_table(groups[group]))
+        return
     table = Table(box=None, pad_edge=False)
     table.add_column("group" if group is None else "choice", style="bold", no_wrap=True)
     table.add_column("options" if group is None else "what it is")

@@ -32,6 +32,7 @@ from userllm.run.folder import RunFolder
 from userllm.run.launch import ensure
 from userllm.training.fit import FitSummary, fit
 from userllm.training.memory import peak_memory_bytes
+from userllm.training.passes import split_batch
 from userllm.training.table import parameter_table
 
 MONITOR = "ndcg@10"
@@ -102,11 +103,13 @@ def train(cfg: DictConfig, folder: RunFolder, stage: Stage, scorer: EncoderScore
         warmup=settings.warmup,
     )
     Console().print(parameter_table(module))
+    options = cast(dict[str, Any], OmegaConf.to_container(cfg.trainer, resolve=True))
+    rows, options = split_batch(settings.batch_size, settings.micro_batch, options)
     batches = WindowBatches(
         gather=stage.gather,
         split=stage.split,
         length=encoder.max_events + 1,
-        batch_size=settings.batch_size,
+        batch_size=rows,
         seed=cfg.seed,
     )
 
@@ -120,7 +123,7 @@ def train(cfg: DictConfig, folder: RunFolder, stage: Stage, scorer: EncoderScore
         steps=settings.steps,
         seed=cfg.seed,
         folder=folder.path,
-        trainer_options=cast(dict[str, Any], OmegaConf.to_container(cfg.trainer, resolve=True)),
+        trainer_options=options,
         loggers=tracking.loggers(folder),
         checkpoint_every=settings.checkpoint_every,
         # A small corpus may have nobody with an event in the validation period.

@@ -1,8 +1,6 @@
-"""Score a model on its task's questions and write what came out.
+"""Score a model on its task's questions and write what came out."""
 
-Shape suffixes: Q questions, A answers.
-"""
-
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -12,19 +10,16 @@ from omegaconf import DictConfig
 from userllm.data.columns import CATEGORIES, RATING, TITLE, USER
 from userllm.data.vocabulary import FIRST_ID, ITEM_FEATURE, RATING_FEATURE
 from userllm.metric.interval import interval
-from userllm.report.outcome import outcome_table
+from userllm.report.outcome import outcome_table, retention_table
 from userllm.report.terminal import wide_console
 from userllm.run.assembly import Assembly
 from userllm.run.costing import Trained, measure
 from userllm.run.folder import RunFolder
+from userllm.task.exam import SHOWN, Answered, Exam
 from userllm.task.prompt import item_names
 from userllm.task.protocol import Questions
-from userllm.task.ranking import Ranked, beam_overlap, rank_questions, rank_scores
-from userllm.task.scorer import TitleScorer
 
-SHOWN_USERS = 5
 SHOWN_EVENTS = 10
-SHOWN_ANSWERS = 5
 
 
 def model_device() -> torch.device:
@@ -33,104 +28,137 @@ def model_device() -> torch.device:
 
 
 def score(
-    cfg: DictConfig, assembly: Assembly, trained: Trained, folder: RunFolder, *, method: str
+    cfg: DictConfig,
+    assembly: Assembly,
+    trained: Trained,
+    folder: RunFolder,
+    *,
+    method: str,
+    kept: dict[str, Any] | None = None,
 ) -> None:
-    """Ask the held-out questions, write ``per_user.parquet`` and ``result.json``, print a table."""
+    """Ask the held-out questions, write ``per_user.parquet`` and ``result.json``, print tables.
+
+    Args:
+        cfg: The config of the run.
+        assembly: Its model, trained.
+        trained: What that took.
+        folder: Where to write.
+        method: What tables call it.
+        kept: What tuning left of the language model, where that was measured.
+    """
     device = model_device()
     assembly.model.to(device).eval()
-    task = assembly.task
-    asked = task.questions(assembly.corpus, assembly.split, cfg.evaluation.part)
-    asked = asked.first(cfg.evaluation.users)
-    size = cfg.evaluation.batch_size
-    ranked = {
-        method: rank_questions(
-            assembly.model, assembly.scorer, assembly.reader, asked, batch_size=size, device=device
-        )
+    outcomes: list[dict[str, Any]] = []
+    examples: list[dict[str, Any]] = []
+    per_user: list[pl.DataFrame] = []
+    for exam in assembly.exams:
+        asked = assembly.questions(exam, cfg.evaluation.part, cfg.evaluation.users)
+        answered = _ask(cfg, assembly, exam, asked, device, method)
+        cost = measure(cfg, assembly, exam, asked, trained, device, answered[method].tokens)
+        mine = [_outcome(cfg, exam, asked, name, one) for name, one in answered.items()]
+        mine[0] |= {
+            "kind": "model",
+            "scorer": exam.scorer,
+            "cost": cost,
+            "per_block": assembly.model.context.per_block(),
+            **({"retention": kept} if kept else {}),
+        }
+        wide_console().print(outcome_table(mine))
+        outcomes += mine
+        examples += _examples(assembly, exam, asked, answered, device)
+        per_user += _per_user(assembly, exam, asked, answered)
+    if kept:
+        wide_console().print(retention_table(kept))
+    pl.concat(per_user, how="diagonal").write_parquet(folder.path / "per_user.parquet")
+    environment = {
+        "data_fingerprint": assembly.corpus.fingerprint,
+        "data_name": assembly.corpus.card["name"],
+        "lm_source": assembly.loaded.source,
     }
-    references = task.references(assembly.corpus, assembly.split, asked)
-    for name, scores in references.items():
-        ranked[name] = rank_scores(scores, assembly.reader, asked)
-    costs = {method: measure(cfg, assembly, asked, trained, device)}
-    outcomes = [
-        {
-            "method": name,
-            "kind": "model" if name == method else "reference",
-            "task": task.name,
-            "scorer": task.scorer if name == method else "count",
-            "part": cfg.evaluation.part,
-            "protocol": asked.protocol,
-            "metrics": {k: interval(v).as_dict() for k, v in task.metrics(r.ranks_Q).items()},
-            "primary": task.primary,
-            "cost": costs.get(name),
-        }
-        for name, r in ranked.items()
-    ]
-    _add_beam_overlap(assembly, asked, outcomes[0], device)
-    _per_user(assembly, asked, ranked).write_parquet(folder.path / "per_user.parquet")
-    folder.write_result(
-        {
-            "outcomes": outcomes,
-            "examples": _examples(assembly, asked, ranked),
-            "environment": {
-                "data_fingerprint": assembly.corpus.fingerprint,
-                "data_name": assembly.corpus.card["name"],
-                "lm_source": assembly.loaded.source,
-            },
-        }
-    )
-    wide_console().print(outcome_table(outcomes))
+    folder.write_result({"outcomes": outcomes, "examples": examples, "environment": environment})
 
 
-def _add_beam_overlap(
-    assembly: Assembly, asked: Questions, outcome: dict[str, Any], device: torch.device
-) -> None:
-    """Say how much of the exhaustive top 10 the beam found, where a beam was used and asked."""
-    users = assembly.task.overlap_users
-    if not isinstance(assembly.scorer, TitleScorer) or not assembly.scorer.beams or not users:
-        return
-    shares = beam_overlap(
-        assembly.model, assembly.scorer, assembly.reader, asked.first(users), device=device
-    )
-    outcome["metrics"]["beam_overlap@10"] = interval(shares).as_dict()
+def _ask(
+    cfg: DictConfig,
+    assembly: Assembly,
+    exam: Exam,
+    asked: Questions,
+    device: torch.device,
+    method: str,
+) -> dict[str, Answered]:
+    """Return the answers of the model, then those of methods that need none."""
+    if assembly.material.summaries is not None:
+        assembly.material.summaries.prepare(asked.users, asked.cuts)
+    size = cfg.evaluation.batch_size
+    own = exam.ask(assembly.model, asked, batch_size=size, device=device)
+    return {method: own, **exam.references(asked)}
 
 
-def _per_user(assembly: Assembly, asked: Questions, ranked: dict[str, Ranked]) -> pl.DataFrame:
+def _outcome(
+    cfg: DictConfig, exam: Exam, asked: Questions, name: str, answered: Answered
+) -> dict[str, Any]:
+    """Return the outcome of a reference; the model's own is one with more to say."""
+    metrics = {**answered.metrics, **answered.partial}
+    return {
+        "method": name,
+        "kind": "reference",
+        "task": exam.subject.name,
+        "scorer": "count",
+        "part": cfg.evaluation.part,
+        "protocol": asked.protocol,
+        "metrics": {key: interval(values).as_dict() for key, values in metrics.items()},
+        "primary": exam.subject.primary,
+        "cost": None,
+    }
+
+
+def _per_user(
+    assembly: Assembly, exam: Exam, asked: Questions, answered: Mapping[str, Answered]
+) -> list[pl.DataFrame]:
     """Return one row per method and question, so that comparisons can be paired."""
     names = assembly.corpus.users[USER].cast(pl.String).gather(asked.users)
-    frames = [
+    return [
         pl.DataFrame(
             {
                 "method": [method] * len(asked),
-                "task": assembly.task.name,
+                "task": exam.subject.name,
                 "protocol": asked.protocol,
                 "user": names,
-                **assembly.task.metrics(result.ranks_Q),
+                **one.metrics,
                 "history_length": asked.cuts,
             }
         )
-        for method, result in ranked.items()
+        for method, one in answered.items()
     ]
-    return pl.concat(frames)
 
 
 def _examples(
-    assembly: Assembly, asked: Questions, ranked: dict[str, Ranked]
+    assembly: Assembly,
+    exam: Exam,
+    asked: Questions,
+    answered: Mapping[str, Answered],
+    device: torch.device,
 ) -> list[dict[str, Any]]:
-    """Return the first users with history, question, truth and every method's best answers."""
-    answers = assembly.task.answers(assembly.corpus)
+    """Return the first users with history, question, truth and every method's best answers.
+
+    ``unpersonalized`` is what the same model answers when it is told nothing about the user
+    (Source: User-LLM Appendix F).
+    """
+    shown = Questions(asked.users[:SHOWN], asked.cuts[:SHOWN], asked.protocol)
+    truths = exam.truths(shown)
+    strangers = exam.without_history(assembly.model, shown, device=device)
     names = assembly.corpus.users[USER].cast(pl.String)
     return [
         {
-            "user": names[int(asked.users[row])],
-            "history": _history(assembly, int(asked.users[row]), int(asked.cuts[row])),
-            "question": assembly.task.question,
-            "truth": answers[next(iter(ranked.values())).labels_Q[row]],
-            "answers": {
-                method: [answers[a] for a in result.best_QK[row, :SHOWN_ANSWERS]]
-                for method, result in ranked.items()
-            },
+            "task": exam.subject.name,
+            "user": names[int(user)],
+            "history": _history(assembly, int(user), int(cut)),
+            "question": exam.reader.writer.question(int(user), int(cut)),
+            "truth": truths[row],
+            "answers": {method: one.shown[row] for method, one in answered.items()},
+            "unpersonalized": strangers[row],
         }
-        for row in range(min(SHOWN_USERS, len(asked)))
+        for row, (user, cut) in enumerate(zip(shown.users, shown.cuts, strict=True))
     ]
 
 

@@ -9,11 +9,16 @@ from rich.table import Table
 from rich.text import Text
 
 from userllm.errors import UserError
-from userllm.report.results import Result, load
+from userllm.report.results import WITHOUT_USER, Result, load
+
+NOTHING = "(nothing)"
 
 
 def show(run: Path, user: str | None) -> None:
-    """Print a user's history, the question, every method's answer and the truth.
+    """Print a user's history, then each question with every method's answer and the truth.
+
+    The answer of the same model that was told nothing about the user stands below, as in the
+    paper's Appendix F.
 
     Args:
         run: Folder of a finished run.
@@ -25,17 +30,19 @@ def show(run: Path, user: str | None) -> None:
     result = load(run)
     if not isinstance(result, Result):
         raise UserError(f"{run} is {result.state}, so it has no answers to show; run it again.")
-    example = _pick(result, user)
     console = Console()
-    console.print(Text(f"User {example['user']} in {result.run['folder']}", style="bold"))
-    console.print(_history(example["history"]))
-    console.print(Text(example["question"], style="bold"))
-    console.print(_answers(example))
+    for example in _pick(result, user):
+        console.print(Text(f"User {example['user']} in {result.run['folder']}", style="bold"))
+        console.print(_history(example["history"]))
+        console.print(Text(example["question"], style="bold"))
+        console.print(_answers(example))
 
 
-def _pick(result: Result, user: str | None) -> Mapping[str, Any]:
-    """Return the example of one user, or say which users there are."""
-    kept = {str(example["user"]): example for example in result.examples}
+def _pick(result: Result, user: str | None) -> list[Mapping[str, Any]]:
+    """Return the examples of one user, one of each task, or say which users there are."""
+    kept: dict[str, list[Mapping[str, Any]]] = {}
+    for example in result.examples:
+        kept.setdefault(str(example["user"]), []).append(example)
     if not kept:
         raise UserError(
             f"{result.folder} keeps no examples; runs of contextualize and evaluate do."
@@ -68,9 +75,15 @@ def _answers(example: Mapping[str, Any]) -> Table:
     truth = str(example["truth"])
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_row(Text("truth", style="dim"), Text(truth, style="bold"))
-    for method, answers in example["answers"].items():
-        said = [
-            Text(str(answer), style="green" if str(answer) == truth else "") for answer in answers
-        ]
-        table.add_row(Text(method, style="dim"), Text(" · ", style="dim").join(said))
+    told = dict(example["answers"])
+    # The model's own answers come first, and right below them those without the user.
+    method = next(iter(told))
+    rows = {method: told.pop(method), WITHOUT_USER: example.get("unpersonalized"), **told}
+    for name, answers in rows.items():
+        if answers is not None:
+            said = [
+                Text(str(answer) or NOTHING, style="green" if str(answer) == truth else "")
+                for answer in answers
+            ]
+            table.add_row(Text(name, style="dim"), Text(" · ", style="dim").join(said))
     return table

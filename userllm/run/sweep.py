@@ -51,19 +51,24 @@ def plan(composer: Composer, overrides: Sequence[str]) -> list[list[str]]:
     Raises:
         UserError: With the problems of all cells at once, before any of them runs.
     """
+    cells = cells_of(composer, overrides)
+    refuse(composer.verb, list(problems_of(composer, cells)))
+    return cells
+
+
+def cells_of(composer: Composer, overrides: Sequence[str]) -> list[list[str]]:
+    """Return the overrides of every cell without looking at what they lead to."""
     sweeper = _settings(composer, overrides).sweeper
     asked = [text for text in overrides if not _is_hydra(text)]
-    if sweeper["_target_"].endswith(".BasicSweeper"):
-        # What is typed comes last and so replaces what the study varies.
-        texts = [*(f"{key}={value}" for key, value in (sweeper.params or {}).items()), *asked]
-        parsed = [(text, parse(text)) for text in texts]
-        refuse(composer.verb, [f"{t!r}: not key=value[,value…]" for t, o in parsed if o is None])
-        cells: list[list[str]]
-        (cells,) = BasicSweeper.split_arguments([o for _, o in parsed if o is not None], None)
-    else:
+    if not sweeper["_target_"].endswith(".BasicSweeper"):
         # Other sweepers choose the values as they go; what stays the same is checked.
-        cells = [[text for text in asked if not _is_sweep(text)]]
-    refuse(composer.verb, list(_problems(composer, cells)))
+        return [[text for text in asked if not _is_sweep(text)]]
+    # What is typed comes last and so replaces what the study varies.
+    texts = [*(f"{key}={value}" for key, value in (sweeper.params or {}).items()), *asked]
+    parsed = [(text, parse(text)) for text in texts]
+    refuse(composer.verb, [f"{t!r}: not key=value[,value…]" for t, o in parsed if o is None])
+    cells: list[list[str]]
+    (cells,) = BasicSweeper.split_arguments([o for _, o in parsed if o is not None], None)
     return cells
 
 
@@ -132,7 +137,8 @@ def _cell(verb: str, config: DictConfig) -> Outcome:
     return outcome
 
 
-def _problems(composer: Composer, cells: Sequence[Sequence[str]]) -> Iterator[str]:
+def problems_of(composer: Composer, cells: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield what is wrong with any of the cells."""
     for cell in cells:
         problems, usable = composer.sort_out(cell)
         yield from problems
@@ -140,7 +146,7 @@ def _problems(composer: Composer, cells: Sequence[Sequence[str]]) -> Iterator[st
 
 
 def _settings(composer: Composer, overrides: Sequence[str]) -> DictConfig:
-    settings: DictConfig = composer.compose(_shaping(composer, overrides)).hydra
+    settings: DictConfig = composer.look_at(*_shaping(composer, overrides)).hydra
     return settings
 
 

@@ -1,0 +1,81 @@
+import json
+
+import pytest
+
+from userllm.report import figure, gates
+from userllm.report.comparison import build_tables
+from userllm.report.extras import extra, leaf
+from userllm.report.results import load
+from userllm.report.table import csv, markdown
+
+RETENTION = {
+    "perplexity": {
+        "before": {"mean": 20.0, "low": 18.0, "high": 22.0, "n": 12, "interval": "bootstrap"},
+        "after": {"mean": 30.0, "low": 28.0, "high": 32.0, "n": 12, "interval": "bootstrap"},
+        "change": {"mean": 1.5, "low": 1.4, "high": 1.6, "n": 12, "interval": "bootstrap"},
+    },
+    "accuracy": {
+        "before": {"mean": 0.6, "low": 0.5, "high": 0.7, "n": 60, "interval": "wilson"},
+        "after": {"mean": 0.5, "low": 0.4, "high": 0.6, "n": 60, "interval": "wilson"},
+        "change": {"mean": -0.1, "low": -0.2, "high": 0.0, "n": 60, "interval": "bootstrap"},
+    },
+}
+
+
+def add(folder, **extras):
+    file = folder / "result.json"
+    result = json.loads(file.read_text())
+    result["outcomes"][0] |= extras
+    file.write_text(json.dumps(result))
+
+
+def tables(fake_runs):
+    return build_tables([load(folder) for folder in fake_runs.folders])
+
+
+@pytest.fixture
+def gated(fake_runs):
+    for seed, value in ((0, 0.1), (1, 0.3)):
+        folder = fake_runs.finished("cross_attention", seed=seed)
+        add(folder, per_block={"gate": {"3": value, "7": -value}}, retention=RETENTION)
+    add(fake_runs.finished("none"), per_block={})
+    return tables(fake_runs)[0]
+
+
+def test_gates_are_averaged_over_seeds_and_rows_without_are_left_out(gated):
+    assert gates.gates_of(gated) == {"cross_attention": {3: pytest.approx(0.2), 7: -0.2}}
+
+
+def test_the_size_of_a_gate_is_drawn_whatever_its_sign(gated):
+    drawn = json.dumps(gates.chart(gated).to_dict())
+    assert drawn.count('"gate": 0.2') == 2
+    assert '"gate": -' not in drawn
+
+
+def test_a_table_without_gates_has_no_such_figure(fake_runs):
+    fake_runs.finished("none")
+    assert gates.chart(tables(fake_runs)[0]) is None
+
+
+def test_the_figure_can_be_printed_and_put_into_a_page(gated):
+    assert figure.png([gates.chart(gated)]).startswith(b"\x89PNG")
+    assert "http" not in figure.svg(gates.chart(gated))
+
+
+def test_what_is_left_of_the_language_model_stands_in_tables(gated):
+    text = markdown([gated])
+    assert "perplexity ×" in text
+    assert "−0.100 [−0.200, +0.000]" in text
+    assert "retention_accuracy_change_mean" in csv([gated])
+
+
+def test_without_a_check_of_the_language_model_there_is_no_column(fake_runs):
+    fake_runs.finished("none")
+    assert "perplexity" not in markdown(tables(fake_runs))
+
+
+def test_a_path_that_leads_nowhere_is_no_number(gated):
+    row = next(row for row in gated.models if row.method == "cross_attention")
+    assert leaf(extra(row, "retention"), "perplexity", "after", "mean") == 30.0
+    assert leaf(extra(row, "retention"), "perplexity", "nothing") is None
+    assert extra(gated.references[0], "retention") is None

@@ -1,0 +1,89 @@
+"""What is assumed of data that nobody has read yet, so that a study's cost can be told before it.
+
+Counts are the paper's Table 1; tokens per event follow from its prompt lengths.
+Source: User-LLM Tables 1 and 4, Figure 3; ``paper counts`` of a prepared corpus replace none of
+these, since an estimate needs no data.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+QUESTION_TOKENS = 24
+"""The paper's prompt has 32 tokens; the answer and the start token are counted apart."""
+SUMMARY_TOKENS = 224
+"""The paper's prompt with a summary has 256 tokens, 32 of them the question's."""
+SIMULATED_CATEGORIES = 8
+"""Categories of simulated data that are written in a real dataset's format."""
+BYTES_PER_TOKEN = 4
+"""Tokens of a byte tokenizer for one of a trained one."""
+
+
+@dataclass(frozen=True)
+class DataSize:
+    """Size of a dataset after its filters, and how long its words are in tokens.
+
+    Attributes:
+        users: Users, each of whom is asked once in the test.
+        items: Items.
+        categories: Categories.
+        ratings: Different ratings.
+        events: Mean events of a user.
+        event: Tokens of an event as text: title, categories, rating.
+        title: Tokens of a title.
+        category: Tokens of a category's name.
+        review: Tokens of a review.
+    """
+
+    users: int
+    items: int
+    categories: int
+    ratings: int
+    events: float
+    event: float
+    title: float
+    category: float
+    review: float
+
+    def in_bytes(self) -> "DataSize":
+        """Return the same words in a byte tokenizer's tokens."""
+        words = ("event", "title", "category", "review")
+        return replace(self, **{word: BYTES_PER_TOKEN * getattr(self, word) for word in words})
+
+
+MOVIELENS = DataSize(82_977, 27_280, 20, 10, 217.0, 14.0, 6.0, 2.0, 0.0)
+DATA = {
+    "movielens": MOVIELENS,
+    "movielens_100k": DataSize(943, 1_682, 19, 5, 106.0, 14.0, 6.0, 2.0, 0.0),
+    "google_local": DataSize(80_080, 270_721, 3_000, 5, 93.0, 7.0, 5.0, 3.0, 40.0),
+    "amazon_reviews": DataSize(5_756, 177_978, 450, 5, 113.0, 10.0, 7.0, 3.0, 8.0),
+}
+"""Dataset option to size. Events of a user: its training windows and the 51 that come before."""
+
+
+def data_size(option: str, config: Mapping[str, Any]) -> DataSize:
+    """Return what is assumed of a dataset.
+
+    A size below the paper's is for files no larger than simulated data of that size, such as
+    generated ones.
+
+    Args:
+        option: The chosen dataset.
+        config: The run's config.
+    """
+    size, node = config["size"], config["data"]
+    known = DATA.get(option)
+    if option == "movielens_100k" and known:
+        return known
+    simulated = {key: node.get(key, size[key]) for key in ("users", "items", "events_per_user")}
+    users, items, events = simulated.values()
+    if known is None:
+        categories = node.get("categories", SIMULATED_CATEGORIES)
+        return replace(MOVIELENS, users=users, items=items, categories=categories, events=events)
+    return replace(
+        known,
+        users=min(known.users, users),
+        items=min(known.items, items),
+        categories=known.categories if users >= known.users else SIMULATED_CATEGORIES,
+        events=min(known.events, float(events)),
+    )

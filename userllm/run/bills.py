@@ -1,0 +1,47 @@
+"""What the runs of a study cost together, told from their configs."""
+
+from collections.abc import Sequence
+
+from userllm.config import Composer
+from userllm.data.progress import track
+from userllm.run.cells import CellConfigs
+from userllm.run.estimate import Estimate, estimate
+from userllm.run.studies import FULL_SIZE, Bill
+from userllm.run.sweep import cells_of
+
+NOT_ESTIMATED = {"trainer", "optim", "logger", "cost", "group", "name", "threads", "split"}
+"""Keys of a config that change nothing about what a run computes, or little."""
+
+
+def bills(study: str, verb: str, overrides: Sequence[str] = ()) -> tuple[Bill, Bill]:
+    """Add up the estimates of a study's runs, as configured and at full size.
+
+    The preparation of data is not counted.
+
+    Args:
+        study: Its name.
+        verb: What it sweeps.
+        overrides: What to change about it.
+    """
+    composer = Composer(verb)
+    cells = cells_of(composer, [f"study={study}", *overrides])
+    if verb != "contextualize":
+        return Bill(len(cells), 0.0, 0.0, 0), Bill(len(cells), 0.0, 0.0, 0)
+    config_of = CellConfigs(composer, cells[0], without=NOT_ESTIMATED)
+    told = [
+        [estimate(config_of(cell, size=size)) for size in (None, FULL_SIZE)]
+        for cell in track(cells, study, len(cells))
+    ]
+    configured, full = zip(*told, strict=True)
+    return add_up(configured), add_up(full)
+
+
+def add_up(estimates: Sequence[Estimate]) -> Bill:
+    """Return the bill of runs of one study, which share pretrained encoders."""
+    encoders = {one.encoder: one.pretraining for one in estimates}
+    return Bill(
+        runs=len(estimates),
+        training=sum(one.training for one in estimates) + sum(encoders.values()),
+        evaluation=sum(one.evaluation for one in estimates),
+        rough=sum(one.rough for one in estimates),
+    )

@@ -1,0 +1,151 @@
+"""What a run will cost, in closed form and before anything is read, downloaded or trained."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from userllm.context.model import UserLLM
+from userllm.context.work import Lengths, answer_flops, forward_flops, training_flops
+from userllm.run.asked import Asked, option_of, tasks_of
+from userllm.run.assumptions import (
+    BYTES_PER_TOKEN,
+    QUESTION_TOKENS,
+    SUMMARY_TOKENS,
+    DataSize,
+    data_size,
+)
+from userllm.run.outline import encoder_outline, outline
+
+FEW_WORDS = 1000
+"""A smaller vocabulary is one of bytes."""
+
+MODEL_KEYS = ("lm", "context", "encoder", "tuning")
+"""Parts of a config that decide a model's shape, besides the data."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """FLOPs of one run.
+
+    Attributes:
+        training: Training of the language model and of what is attached to it.
+        evaluation: Answers to all test questions. The measurement of latency and memory, and the
+            ranking of validation users while an encoder is pretrained, are not counted.
+        pretraining: Training of the encoder, 0 where none is pretrained.
+        encoder: Equal for runs that share one pretrained encoder.
+        rough: Whether the language model's shape is not known, so that 6ND had to do.
+    """
+
+    training: float
+    evaluation: float
+    pretraining: float
+    encoder: str
+    rough: bool = False
+
+
+def estimate(config: Mapping[str, Any]) -> Estimate:
+    """Return the FLOPs of a contextualize run; a training budget counts as spent.
+
+    Args:
+        config: Its config, all values resolved.
+    """
+    data = data_size(option_of(config["data"], "data"), config)
+    head = any(task.item_head for task in tasks_of(config["task"], data))
+    model = _model(_shape(config), data.items if head else 0)
+    if model is None:
+        return _six_nd(config, data)
+    words = BYTES_PER_TOKEN if _vocabulary(model) < FEW_WORDS else 1
+    training, evaluation = 0.0, 0.0
+    examples = config["training"]["steps"] * config["training"]["batch_size"]
+    learns = any(p.requires_grad for p in model.parameters())
+    for task in tasks_of(config["task"], data.in_bytes() if words > 1 else data):
+        lengths = _lengths(config, data, model, task, words)
+        if learns:
+            training += task.share * examples * float(np.sum(training_flops(model, lengths)))
+        users = min(config["evaluation"]["users"] or data.users, task.users * data.users)
+        evaluation += users * _answer(model, lengths, task)
+    budget = config["training"]["flops"]
+    spent = budget if learns and budget is not None else training
+    pretraining, encoder = _pretraining(config, data) if model.encoder else (0.0, "")
+    return Estimate(spent, evaluation, pretraining, encoder)
+
+
+def _lengths(
+    config: Mapping[str, Any], data: DataSize, model: UserLLM, task: Asked, words: int
+) -> Lengths:
+    events = min(float(config["history"]), data.events)
+    summarized = getattr(model.context, "summarizer", None) is not None
+    written = min(model.context.text_events, events) * data.event
+    prompt = words * (QUESTION_TOKENS + SUMMARY_TOKENS * summarized + written)
+    return Lengths(
+        events=events,
+        prompt=prompt,
+        answer=task.answer,
+        logits=0.0 if task.item_head else task.answer + 1,
+        ranked=1.0 * task.item_head,
+    )
+
+
+def _answer(model: UserLLM, lengths: Lengths, task: Asked) -> float:
+    """Return the FLOPs of reading one prompt and answering."""
+    prompt = Lengths(lengths.events, lengths.prompt, 0.0, 1.0 - lengths.ranked, lengths.ranked)
+    total = sum(float(np.sum(part)) for part in forward_flops(model, prompt).values())
+    return total + float(np.sum(answer_flops(model, prompt, task.reads, task.sees)))
+
+
+def _pretraining(config: Mapping[str, Any], data: DataSize) -> tuple[float, str]:
+    """Return the FLOPs of pretraining, and what runs must have in common to share it."""
+    if config["encoder"]["checkpoint"] != "auto":
+        return 0.0, ""
+    size = config["size"]
+    node = json.dumps(config["encoder"], sort_keys=True)
+    window = min(float(config["history"] + 1), data.events)
+    one = _window_flops(node, data, window)
+    shared = json.dumps([node, config["data"], config["history"], config["seed"]], sort_keys=True)
+    return size["pretrain_steps"] * size["pretrain_batch"] * one, shared
+
+
+def _six_nd(config: Mapping[str, Any], data: DataSize) -> Estimate:
+    """Return 6ND, with N from the model's name: all that is known of a model nobody here has seen.
+
+    Prompts are taken to be questions only, and the encoder to cost nothing.
+    """
+    model = str(config["lm"].get("model", config["lm"].get("huggingface", {}).get("model", "")))
+    named = re.search(r"(\d+(?:\.\d+)?)\s*([bm])(?![a-z])", model.rpartition("/")[2].lower())
+    if named is None:
+        return Estimate(float("nan"), float("nan"), 0.0, "", rough=True)
+    weights = float(named[1]) * {"b": 1e9, "m": 1e6}[named[2]]
+    training = config["training"]
+    tokens = QUESTION_TOKENS + data.title
+    examples = training["steps"] * training["batch_size"]
+    users = config["evaluation"]["users"] or data.users
+    spent = training["flops"] or 6 * weights * tokens * examples
+    return Estimate(spent, 2 * weights * tokens * users, 0.0, "", rough=True)
+
+
+def _shape(config: Mapping[str, Any]) -> str:
+    return json.dumps({key: config[key] for key in MODEL_KEYS}, sort_keys=True)
+
+
+@lru_cache(maxsize=32)
+def _model(shape: str, head_items: int) -> UserLLM | None:
+    return outline(json.loads(shape), head_items=head_items)
+
+
+@lru_cache(maxsize=64)
+def _window_flops(node: str, data: DataSize, events: float) -> float:
+    """Return the forward and backward FLOPs of one pretraining window."""
+    encoder = encoder_outline(
+        json.loads(node), items=data.items, categories=data.categories, ratings=data.ratings
+    )
+    work = encoder.pretraining_flops(events)
+    return float(np.sum(work.training(inputs=True, learned_share=1.0)))
+
+
+def _vocabulary(model: UserLLM) -> int:
+    return int(model.lm.config.get_text_config().vocab_size)

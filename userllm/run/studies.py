@@ -1,0 +1,153 @@
+"""``userllm ls study``: what each study asks, how many runs it is, and what they will cost.
+
+Costs are closed forms over the runs' configs. They are kept in the cache folder, because composing
+hundreds of configs takes a minute and changes only with the configs.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+
+import userllm
+from userllm.config import config_folders
+from userllm.data.download import cache_dir
+from userllm.report import units
+from userllm.run.folder import write_text
+
+H100 = 989e12
+"""Peak of one H100 in bf16, FLOPs a second, without sparsity."""
+H100_SHARE = 0.35
+"""Share of the peak that training reaches."""
+CPU_SHARE = 0.5
+"""Share of this machine's rate for large products; SmolLM2-135M reached 0.5 to 0.6."""
+SECONDS_PER_RUN = 10.0
+"""What a run takes besides its FLOPs: loading, the measurement of latency, writing."""
+PRODUCT = 1024
+FULL_SIZE = "paper"
+
+
+@dataclass(frozen=True)
+class Bill:
+    """A study's cost at one size.
+
+    Attributes:
+        runs: Number of runs.
+        training: FLOPs of training, the pretraining of shared encoders counted once.
+        evaluation: FLOPs of answering the test questions.
+        rough: How many runs could only be told by 6ND.
+    """
+
+    runs: int
+    training: float
+    evaluation: float
+    rough: int
+
+    @property
+    def flops(self) -> float:
+        """All FLOPs."""
+        return self.training + self.evaluation
+
+
+def study_table(files: dict[str, Path]) -> Table:
+    """Return one row per study.
+
+    Args:
+        files: Study to its file.
+    """
+    rate = cpu_rate()
+    table = Table(
+        title="userllm <verb> study=<name>, then userllm compare <name>",
+        caption=(
+            f"FLOPs in closed form: training + evaluation. Here: {units.flops(rate)}/s measured, "
+            f"{CPU_SHARE:.0%} of it used, {SECONDS_PER_RUN:.0f} s a run besides. One H100: "
+            f"{H100_SHARE:.0%} of {units.flops(H100)}/s. ~: some runs as 6ND."
+        ),
+    )
+    for name in ("study", "what it answers"):
+        table.add_column(name, no_wrap=name == "study")
+    for name in ("runs", "FLOPs", "here", f"size={FULL_SIZE}", "one H100"):
+        table.add_column(name, justify="right")
+    fingerprint = _fingerprint()
+    for study, file in sorted(files.items()):
+        told = _kept(study, file, fingerprint)
+        table.add_row(study, escape(question_of(file)), *_cells(told, rate))
+    return table
+
+
+def question_of(file: Path) -> str:
+    """Return what a study asks: the comment line behind its command."""
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line[:2] == "# "]
+    return next(line[2:] for line in lines if not line.startswith(("# @", "# userllm ")))
+
+
+def verb_of(file: Path) -> str:
+    """Return the verb that a study sweeps, as its first command names it."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return next(line.split()[2] for line in lines if line.startswith("# userllm "))
+
+
+def cpu_rate() -> float:
+    """Return this machine's rate for large products in float32, FLOPs a second."""
+    one = np.ones((PRODUCT, PRODUCT), dtype=np.float32)
+    times = []
+    for _ in range(4):
+        began = time.perf_counter()
+        one @ one
+        times.append(time.perf_counter() - began)
+    return float(2 * PRODUCT**3 / min(times))
+
+
+def _kept(study: str, file: Path, fingerprint: str) -> tuple[Bill, Bill]:
+    """Return bills from the cache folder, writing them there first where they are new."""
+    key = hashlib.sha256(f"{study} {fingerprint}".encode()).hexdigest()[:16]
+    place = cache_dir(None) / "estimates" / f"{key}.json"
+    if not place.is_file():
+        # It imports the models; who only reads what is kept should not wait for that.
+        from userllm.run.bills import bills
+
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_text(place, json.dumps([asdict(one) for one in bills(study, verb_of(file))]))
+    configured, full = json.loads(place.read_text(encoding="utf-8"))
+    return Bill(**configured), Bill(**full)
+
+
+def _fingerprint() -> str:
+    """Return a hash of everything an estimate follows from: the configs and the code."""
+    code = Path(userllm.__file__).parent.rglob("*.py")
+    configs = (path for folder in config_folders() for path in folder.rglob("*.yaml"))
+    digest = hashlib.sha256()
+    for path in _ordered([*code, *configs]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _ordered(paths: Iterable[Path]) -> list[Path]:
+    return sorted(paths, key=lambda path: path.as_posix())
+
+
+def _cells(told: tuple[Bill, Bill], rate: float) -> list[str]:
+    configured, full = told
+    if not configured.flops:
+        return [str(configured.runs), "none", "minutes", "none", "–"]
+    here = configured.flops / (rate * CPU_SHARE) + SECONDS_PER_RUN * configured.runs
+    there = full.flops / (H100 * H100_SHARE)
+    return [
+        str(configured.runs),
+        _written(configured),
+        units.duration(here),
+        _written(full),
+        units.duration(there),
+    ]
+
+
+def _written(one: Bill) -> str:
+    parts: list[Any] = [units.flops(one.training), units.flops(one.evaluation)]
+    return f"{'~' if one.rough else ''}{parts[0]} + {parts[1]}"
