@@ -96,8 +96,17 @@ def test_an_earlier_stage_is_the_run_its_own_command_would_make(pretrain, tmp_pa
     assert len(list((tmp_path / "runs" / "pretrain").iterdir())) == 1
 
 
-def test_the_command_of_a_derived_stage_makes_the_same_run(pretrain, tmp_path):
-    later = load("contextualize", ['data.name="it\'s mine"', "encoder.features=[item]", "seed=2"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ['data.name="it\'s mine"', "encoder.features=[item]", "seed=2"],
+        ["softmax@encoder.softmax=sampled", "encoder.softmax.classes=64"],
+        ["encoder=autoregressive_text", "sentence@encoder.sentence=hashed"],
+        ["context=text_events", "sentence@context.sentence=hashed"],
+    ],
+)
+def test_the_command_of_a_derived_stage_makes_the_same_run(asked):
+    later = load("contextualize", asked)
     needed = derive("pretrain", later.config, later.choices)
     assert load("pretrain", needed.overrides).config == needed.config
 

@@ -41,7 +41,8 @@ def derive(verb: str, config: DictConfig, choices: Mapping[str, str]) -> Loaded:
         choices: The later stage's group choices, which name the earlier run.
     """
     composer = Composer(verb)
-    groups = [f"{key}={choices[key]}" for key in SHARED[verb] if key in choices]
+    own = {group: option for group, option in choices.items() if _place(group) in SHARED[verb]}
+    groups = [f"{group}={option}" for group, option in own.items()]
     composed = composer.compose(groups)
     before, _ = resolve(without_hydra(composed))
     with open_dict(composed):
@@ -51,8 +52,12 @@ def derive(verb: str, config: DictConfig, choices: Mapping[str, str]) -> Loaded:
     after, problems = resolve(without_hydra(composed))
     refuse(verb, problems or find_problems(verb, after))
     changed = list(differences(before, after))
-    own = {key: choices[key] for key in SHARED[verb] if key in choices}
     return Loaded(verb, as_config(after), own, [*groups, *changed])
+
+
+def _place(group: str) -> str:
+    """Return the key that a choice fills: ``encoder`` for ``softmax@encoder.softmax``."""
+    return group.rpartition("@")[2].partition(".")[0]
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
