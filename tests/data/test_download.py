@@ -6,6 +6,7 @@ import pytest
 
 from tests.data.releases import write_100k, write_csv, write_recbole
 from userllm.data import download, movielens, movielens_100k
+from userllm.data import package as carried
 from userllm.data.download import cache_dir, extract, sha256
 from userllm.data.movielens import RELEASES, MovieLens
 from userllm.data.movielens_100k import MovieLens100K
@@ -88,13 +89,13 @@ def test_changed_file_is_refused_with_both_hashes(offline, package, tmp_path):
 def test_changed_wheel_is_refused(offline, monkeypatch, tmp_path):
     def serve_another(command, cwd, **_):
         (cwd / "recbole-1.2.1-py3-none-any.whl").write_bytes(b"something else")
-        return movielens_100k.subprocess.CompletedProcess(command, 0, "", "")
+        return carried.subprocess.CompletedProcess(command, 0, "", "")
 
     def not_installed(name):
-        raise movielens_100k.PackageNotFoundError(name)
+        raise carried.PackageNotFoundError(name)
 
-    monkeypatch.setattr(movielens_100k, "distribution", not_installed)
-    monkeypatch.setattr(movielens_100k.subprocess, "run", serve_another)
+    monkeypatch.setattr(carried, "distribution", not_installed)
+    monkeypatch.setattr(carried.subprocess, "run", serve_another)
     with pytest.raises(UserError, match="the package index served another file"):
         ml100k(tmp_path).read()
     assert not list(tmp_path.glob("recbole*"))
@@ -102,14 +103,14 @@ def test_changed_wheel_is_refused(offline, monkeypatch, tmp_path):
 
 def test_package_index_out_of_reach_says_what_to_type(offline, monkeypatch, tmp_path):
     def fail(command, **_):
-        return movielens_100k.subprocess.CompletedProcess(command, 1, "", "no index")
+        return carried.subprocess.CompletedProcess(command, 1, "", "no index")
 
     def not_installed(name):
-        raise movielens_100k.PackageNotFoundError(name)
+        raise carried.PackageNotFoundError(name)
 
-    monkeypatch.setattr(movielens_100k, "distribution", not_installed)
-    monkeypatch.setattr(movielens_100k.subprocess, "run", fail)
-    with pytest.raises(UserError, match=r"no index\nType 'pip install --no-deps recbole==1\.2\.1'"):
+    monkeypatch.setattr(carried, "distribution", not_installed)
+    monkeypatch.setattr(carried.subprocess, "run", fail)
+    with pytest.raises(UserError, match=r"no index.*type: pip install --no-deps recbole==1\.2\.1"):
         ml100k(tmp_path).read()
 
 

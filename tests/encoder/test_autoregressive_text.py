@@ -122,7 +122,7 @@ def test_ids_only_add_to_what_the_texts_say(corpus, events):
     with_ids = make(corpus.vocabulary, catalogue, item_ids=True).eval()
     texts_only = make(corpus.vocabulary, catalogue, item_ids=False).eval()
     weights = dict(with_ids.named_parameters())
-    table = "inner.embedding.tables.item.own.weight"
+    table = "embedding.tables.item.own.weight"
     with torch.no_grad():
         with_ids.get_parameter(table)[3:] = 0.0
     for name, parameter in texts_only.named_parameters():

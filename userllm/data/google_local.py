@@ -20,7 +20,7 @@ from userllm.data.item_lines import add_missing, read_items, titles_only
 from userllm.data.json_lines import BadLines, OnBadLine
 from userllm.data.progress import stage
 from userllm.data.protocol import RawData
-from userllm.data.review_files import Files, own_folder
+from userllm.data.review_files import Files, find
 from userllm.data.review_lines import ReviewFormat, read_reviews
 from userllm.errors import UserError
 
@@ -117,16 +117,10 @@ class GoogleLocal:
         return titles_only(names), {}
 
     def _find(self) -> Files:
-        folder = own_folder(self.dir, OPTION)
-        if folder is not None:
-            found = local_files(folder, self.state, self.core)
-            if found is not None:
-                return found
-            if self.dir is not None:
-                raise refuse(folder, self.state)
-        try:
-            return fetch_files(self.state, bool(self.core), self.cache)
-        except UserError as error:
-            if folder is None:
-                raise
-            raise UserError(f"{refuse(folder, self.state)}\nAnd {error}") from error
+        return find(
+            self.dir,
+            OPTION,
+            local=lambda folder: local_files(folder, self.state, self.core),
+            refuse=lambda folder: refuse(folder, self.state),
+            fetch=lambda: fetch_files(self.state, bool(self.core), self.cache),
+        )

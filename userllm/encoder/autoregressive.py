@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from userllm.cost.flops import Count, Flops, linear, weight_count
 from userllm.data.gather import EventBatch
 from userllm.data.vocabulary import Vocabulary
-from userllm.encoder.embedding import INITIAL_STD, EventEmbedding, check_features
+from userllm.encoder.embedding import EventEmbedding, check_features
 from userllm.encoder.heads import FeatureHeads
 from userllm.encoder.memory import UserMemory
-from userllm.encoder.transformer import Blocks, Layout, after_begin, check_length
+from userllm.encoder.transformer import Layout, Transformer, after_begin
 from userllm.softmax.protocol import CatalogueSoftmax
 
 
@@ -58,18 +58,15 @@ class AutoregressiveEncoder(nn.Module):
         self.embedding = EventEmbedding(
             vocabulary=vocabulary, features=features, feature_width=feature_width, width=width
         )
-        self.position = nn.Embedding(max_events + 1, width)
-        nn.init.normal_(self.position.weight, std=INITIAL_STD)
-        self.dropout = nn.Dropout(dropout)
-        self.blocks = Blocks(
+        self.transformer = Transformer(
             layers=layers,
             width=width,
             heads=heads,
             dropout=dropout,
             attention_dropout=attention_dropout,
             causal=True,
+            max_events=max_events,
         )
-        self.norm = nn.LayerNorm(width)
         self.heads = FeatureHeads(
             vocabulary=vocabulary, embedding=self.embedding, width=width, softmax=softmax
         )
@@ -134,7 +131,7 @@ class AutoregressiveEncoder(nn.Module):
         return self._reading_flops(events) + self.heads.flops(events)
 
     def _reading_flops(self, positions: Count) -> Flops:
-        return linear(positions, weight_count(self.embedding)) + self.blocks.flops(positions)
+        return linear(positions, weight_count(self.embedding)) + self.transformer.flops(positions)
 
     def _read(self, events: EventBatch) -> tuple[Tensor, Layout]:
         inputs = {name: after_begin(ids) for name, ids in events.features.items()}
@@ -142,8 +139,6 @@ class AutoregressiveEncoder(nn.Module):
         return self._states(inputs, layout), layout
 
     def _states(self, inputs: Mapping[str, Tensor], layout: Layout) -> Tensor:
-        check_length(layout.shape[1], self.max_events)
         fused_RE = self.embedding({name: layout.pack(ids) for name, ids in inputs.items()})
-        state_RE = self.dropout(fused_RE + self.position(layout.position_R))
-        states: Tensor = self.norm(self.blocks(state_RE, layout))
+        states: Tensor = self.transformer(fused_RE, layout)
         return states

@@ -16,7 +16,7 @@ from userllm.data.vocabulary import PAD, Vocabulary
 from userllm.encoder.embedding import INITIAL_STD, EventEmbedding, check_features
 from userllm.encoder.heads import FeatureHeads
 from userllm.encoder.memory import UserMemory
-from userllm.encoder.transformer import Blocks, Layout, check_length
+from userllm.encoder.transformer import Layout, Transformer
 from userllm.softmax.protocol import CatalogueSoftmax
 
 
@@ -74,18 +74,15 @@ class MaskedEncoder(nn.Module):
             vocabulary=vocabulary, features=features, feature_width=feature_width, width=width
         )
         self.mask = nn.Parameter(torch.randn(width) * INITIAL_STD)
-        self.position = nn.Embedding(max_events + 1, width)
-        nn.init.normal_(self.position.weight, std=INITIAL_STD)
-        self.dropout = nn.Dropout(dropout)
-        self.blocks = Blocks(
+        self.transformer = Transformer(
             layers=layers,
             width=width,
             heads=heads,
             dropout=dropout,
             attention_dropout=attention_dropout,
             causal=False,
+            max_events=max_events,
         )
-        self.norm = nn.LayerNorm(width)
         self.heads = FeatureHeads(
             vocabulary=vocabulary, embedding=self.embedding, width=width, softmax=softmax
         )
@@ -148,16 +145,14 @@ class MaskedEncoder(nn.Module):
 
     def _reading_flops(self, positions: Count) -> Flops:
         # A mask is embedded like any event before its vector is replaced.
-        return linear(positions, weight_count(self.embedding)) + self.blocks.flops(positions)
+        return linear(positions, weight_count(self.embedding)) + self.transformer.flops(positions)
 
     def _states(
         self, features: Mapping[str, Tensor], is_masked_R: Tensor, layout: Layout
     ) -> Tensor:
-        check_length(layout.shape[1], self.max_events)
         fused_RE = self.embedding({name: layout.pack(ids) for name, ids in features.items()})
         fused_RE = torch.where(is_masked_R[:, None], self.mask.to(fused_RE.dtype), fused_RE)
-        state_RE = self.dropout(fused_RE + self.position(layout.position_R))
-        states: Tensor = self.norm(self.blocks(state_RE, layout))
+        states: Tensor = self.transformer(fused_RE, layout)
         return states
 
 

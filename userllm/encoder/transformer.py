@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from userllm.cost.flops import Count, Flops, attention, linear, weight_count
 from userllm.data.vocabulary import BOS, PAD
+from userllm.encoder.embedding import INITIAL_STD
 
 
 class Layout:
@@ -145,18 +146,66 @@ class Blocks(nn.ModuleList):
         return work + Flops(attention=len(self) * attending.attention)
 
 
+class Transformer(nn.Module):
+    """Blocks between learned positions and a last norm.
+
+    Args:
+        layers: Number of blocks.
+        width: Width E.
+        heads: Attention heads; must divide ``width``.
+        dropout: Probability of dropping a value in front of the blocks and in every one.
+        attention_dropout: Probability of dropping an attention weight.
+        causal: Whether a position reads itself and earlier ones only.
+        max_events: Most events it can read; there is one position more, for a state.
+    """
+
+    def __init__(
+        self,
+        *,
+        layers: int,
+        width: int,
+        heads: int,
+        dropout: float,
+        attention_dropout: float,
+        causal: bool,
+        max_events: int,
+    ) -> None:
+        super().__init__()
+        self.max_events = max_events
+        self.position = nn.Embedding(max_events + 1, width)
+        nn.init.normal_(self.position.weight, std=INITIAL_STD)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = Blocks(
+            layers=layers,
+            width=width,
+            heads=heads,
+            dropout=dropout,
+            attention_dropout=attention_dropout,
+            causal=causal,
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, embedded_RE: Tensor, layout: Layout) -> Tensor:
+        """Return the states [R, E] of embedded events.
+
+        Raises:
+            ValueError: If there are more than ``max_events`` events beside the one position for a
+                state.
+        """
+        events = layout.shape[1] - 1
+        if events > self.max_events:
+            raise ValueError(f"{events} events, but max_events is {self.max_events}")
+        state_RE = self.dropout(embedded_RE + self.position(layout.position_R))
+        states: Tensor = self.norm(self.blocks(state_RE, layout))
+        return states
+
+    def flops(self, positions: Count) -> Flops:
+        """Return the work of so many positions of one user."""
+        return self.blocks.flops(positions)
+
+
 def after_begin(ids: Tensor) -> Tensor:
     """Return ids [B, L] or [B, L, G] behind the begin of history, one column longer."""
     begin = ids.new_full((len(ids), 1, *ids.shape[2:]), PAD)
     begin.flatten(1)[:, 0] = BOS
     return torch.cat([begin, ids], dim=1)
-
-
-def check_length(positions: int, most: int) -> None:
-    """Refuse histories that are longer than the learned positions.
-
-    Raises:
-        ValueError: If there are more than ``most`` events beside the one position for a state.
-    """
-    if positions > most + 1:
-        raise ValueError(f"{positions - 1} events, but max_events is {most}")

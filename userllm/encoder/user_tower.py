@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from userllm.cost.flops import Count, Flops, linear, weight_count
 from userllm.data.vocabulary import Vocabulary
-from userllm.encoder.embedding import INITIAL_STD, EventEmbedding
-from userllm.encoder.transformer import Blocks, Layout, check_length
+from userllm.encoder.embedding import EventEmbedding
+from userllm.encoder.transformer import Blocks, Layout, Transformer
 
 
 class FeatureTower(nn.Module):
@@ -46,29 +46,25 @@ class FeatureTower(nn.Module):
         self.embedding = EventEmbedding(
             vocabulary=vocabulary, features=[feature], feature_width={feature: width}, width=width
         )
-        self.position = nn.Embedding(max_events + 1, width)
-        nn.init.normal_(self.position.weight, std=INITIAL_STD)
-        self.dropout = nn.Dropout(dropout)
-        self.blocks = Blocks(
+        self.transformer = Transformer(
             layers=layers,
             width=width,
             heads=heads,
             dropout=dropout,
             attention_dropout=attention_dropout,
             causal=True,
+            max_events=max_events,
         )
-        self.norm = nn.LayerNorm(width)
 
     def forward(self, ids: Tensor, layout: Layout) -> Tensor:
         """Return states [R, W] from the feature's ids [B, P] or [B, P, G]."""
         embedded_RW = self.embedding({self.feature: layout.pack(ids)})
-        state_RW = self.dropout(embedded_RW + self.position(layout.position_R))
-        states: Tensor = self.norm(self.blocks(state_RW, layout))
+        states: Tensor = self.transformer(embedded_RW, layout)
         return states
 
     def flops(self, positions: Count) -> Flops:
         """Return the work of reading so many positions."""
-        return linear(positions, weight_count(self.embedding)) + self.blocks.flops(positions)
+        return linear(positions, weight_count(self.embedding)) + self.transformer.flops(positions)
 
 
 class UserTower(nn.Module):
@@ -108,7 +104,6 @@ class UserTower(nn.Module):
         max_events: int,
     ) -> None:
         super().__init__()
-        self.max_events = max_events
         self.towers = nn.ModuleDict(
             {
                 name: FeatureTower(
@@ -144,7 +139,6 @@ class UserTower(nn.Module):
         Raises:
             ValueError: If there are more than ``max_events`` events.
         """
-        check_length(layout.shape[1], self.max_events)
         read = [tower(ids[name], layout) for name, tower in self.towers.items()]
         fused_RE = self.fuse(torch.cat(read, dim=-1))
         vectors_RNE = torch.stack([block(fused_RE, layout) for block in self.fusion], dim=1)

