@@ -20,6 +20,7 @@ from tests.context.test_contexts import whole
 from userllm.build import build
 from userllm.config import conf_dir, load
 from userllm.context.model import UserLLM
+from userllm.data.corpus import Corpus, write_corpus
 from userllm.data.gather import EventBatch, HistoryGather
 from userllm.encoder.lit import EncoderModule, WindowBatches, encoder_groups
 from userllm.encoder.load import encoder_inputs, load_encoder
@@ -51,6 +52,23 @@ def option(request):
 @pytest.fixture
 def encoder(option, corpus):
     return make(option, corpus).eval()
+
+
+@pytest.fixture(scope="module")
+def bare_corpus(tmp_path_factory):
+    """Return four users of a file with nothing but user, item and time."""
+    folder = tmp_path_factory.mktemp("bare")
+    lines = [f"{user},{(user + step) % 20},{step}" for user in range(4) for step in range(14)]
+    (folder / "mine.csv").write_text("\n".join(["user,item,timestamp", *lines]))
+    dataset = build(load("prepare", ["data=table", f"data.path={folder}/mine.csv"]).config.data)
+    write_corpus(
+        dataset.read(),
+        name="bare",
+        min_user_events=1,
+        min_item_events=1,
+        folder=folder / "corpus",
+    )
+    return Corpus.open(folder / "corpus")
 
 
 @pytest.fixture
@@ -178,6 +196,17 @@ def test_training_lowers_the_loss(option, corpus, gather):
         losses.append(loss.item())
     assert np.isfinite(losses).all()
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.02
+
+
+def test_events_without_categories_and_ratings_are_enough(option, bare_corpus):
+    assert bare_corpus.vocabulary.sizes["category"] == bare_corpus.vocabulary.sizes["rating"] == 3
+    encoder = make(option, bare_corpus)
+    events = HistoryGather(bare_corpus)(np.arange(4), ENDS, 12)
+    loss = encoder.pretraining_loss(events)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert loss > 0
+    assert encoder.item_scores(encoder.eval()(events).state_BE)[:, 3:].isfinite().all()
 
 
 def test_every_parameter_learns_from_the_loss(encoder, events):

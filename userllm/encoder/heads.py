@@ -77,6 +77,8 @@ class FeatureHead(nn.Module):
 class FeatureHeads(nn.ModuleDict):
     """One head per feature that an encoder reads; the item's one also ranks the catalogue.
 
+    A feature of which the data has no value, as where no item has a category, has no head.
+
     Args:
         vocabulary: Says which features have several values.
         embedding: Holds the tables.
@@ -100,6 +102,7 @@ class FeatureHeads(nn.ModuleDict):
                     softmax=None if name in vocabulary.multi_valued else softmax,
                 )
                 for name in embedding.tables
+                if vocabulary.sizes[name] > FIRST_ID
             }
         )
 
