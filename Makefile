@@ -12,7 +12,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 UV  := VIRTUAL_ENV="$(abspath $(VENV))" $(BIN)/uv
 # uv does not read pip's configuration: hand pip's own find-links on (often none).
-INSTALL := $(UV) pip install $(addprefix --find-links ,$(PIP_FIND_LINKS)) $(TORCH_ARGS)
+# Compiled once, here: where Python may not write bytecode each start would take twice as long.
+INSTALL := $(UV) pip install --compile-bytecode $(addprefix --find-links ,$(PIP_FIND_LINKS)) $(TORCH_ARGS)
 RUN     := $(BIN)/userllm
 # One thread a worker: two threads each on two busy cores are far slower than one each.
 PYTEST  := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
