@@ -1,5 +1,6 @@
 """Tiny users and a tiny language model; no test, and no process of one, reaches a network."""
 
+import gc
 import os
 
 import pytest
@@ -26,6 +27,13 @@ def _own_cache(tmp_path_factory):
         del os.environ["USERLLM_CACHE"]
     else:
         os.environ["USERLLM_CACHE"] = before
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_collections():
+    """Keep what is loaded by now, mostly code, out of the collections that a run makes."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

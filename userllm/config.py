@@ -107,7 +107,6 @@ class Composer:
         self.verb = verb
         self.hydra = make_hydra()
         self.look_at = cache(lambda *given: self.compose(given))  # Cells share most; read only.
-        self.base = self.compose([])
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """Return the unresolved config, with Hydra's own settings under ``hydra``."""
@@ -171,7 +170,7 @@ class Composer:
 
     def _group_problem(self, override: Override) -> str:
         group = override.key_or_group
-        known = [name for name in self.base.hydra.runtime.choices if "@" not in name]
+        known = [name for name in self.look_at().hydra.runtime.choices if "@" not in name]
         if group not in known and not override.is_add():
             return f"{group}: {self.verb} has no such choice, {suggest(group, _visible(known))}"
         return self._option_problem(group, override)
