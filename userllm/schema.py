@@ -87,6 +87,7 @@ class ContextTraining:
     weight_decay: float
     warmup: float
     checkpoint_every: int
+    reuse_text: bool
 
 
 @dataclass(frozen=True)

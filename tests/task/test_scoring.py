@@ -10,8 +10,11 @@ from tests.context.families import families, token_rows
 from tests.context.test_contexts import left_padded, make_model, whole
 from userllm.context.model import UserLLM
 from userllm.task import likelihood
+from userllm.task.answers import AnswerTokens
 from userllm.task.beam import beam_scores, top_overlap
 from userllm.task.likelihood import exhaustive_scores
+from userllm.task.protocol import Softmax
+from userllm.task.scorer import TitleScorer
 from userllm.task.trie import Trie
 
 END = 2
@@ -50,12 +53,12 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cached_tree_scoring_equals_uncached_titles(family: str, kind: str) -> None:
     model = make_model(kind, family)
     prompts = left_padded(token_rows(2, 7), [7, 4])
-    trie = Trie(TITLES, END)
+    answers = AnswerTokens(sequences=TITLES, end=END, softmax="vocabulary")
     with torch.no_grad():
         memory = model.read_user(histories([4, 2]))
         expected = one_by_one(model, prompts, memory)
-        exact = exhaustive_scores(model, model.prefill(memory, prompts), trie)
-        wide = beam_scores(model, model.prefill(memory, prompts), trie, beams=100)
+        exact = exhaustive_scores(model, model.prefill(memory, prompts), answers, None)
+        wide = beam_scores(model, model.prefill(memory, prompts), answers, 100, None)
     torch.testing.assert_close(exact, expected, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(wide, expected, atol=1e-4, rtol=1e-4)
 
@@ -63,11 +66,11 @@ def test_cached_tree_scoring_equals_uncached_titles(family: str, kind: str) -> N
 def test_a_narrow_beam_scores_what_it_reaches_exactly_and_the_rest_not_at_all() -> None:
     model = make_model("gated")
     prompts = whole(token_rows(2, 5))
-    trie = Trie(TITLES, END)
+    answers = AnswerTokens(sequences=TITLES, end=END, softmax="vocabulary")
     with torch.no_grad():
         memory = model.read_user(histories([4, 2]))
-        exact = exhaustive_scores(model, model.prefill(memory, prompts), trie)
-        narrow = beam_scores(model, model.prefill(memory, prompts), trie, beams=1)
+        exact = exhaustive_scores(model, model.prefill(memory, prompts), answers, None)
+        narrow = beam_scores(model, model.prefill(memory, prompts), answers, 1, None)
     reached = torch.isfinite(narrow)
     assert 0 < int(reached.sum()) < reached.numel()
     torch.testing.assert_close(narrow[reached], exact[reached], atol=1e-4, rtol=1e-4)
@@ -76,12 +79,12 @@ def test_a_narrow_beam_scores_what_it_reaches_exactly_and_the_rest_not_at_all() 
 def test_scoring_leaves_the_prompt_cache_as_it_was() -> None:
     model = make_model("none")
     prompts = whole(token_rows(1, 5))
-    trie = Trie(TITLES, END)
+    answers = AnswerTokens(sequences=TITLES, end=END, softmax="vocabulary")
     with torch.no_grad():
         prefill = model.prefill(None, prompts)
-        first = exhaustive_scores(model, prefill, trie)
-        beam_scores(model, prefill, trie, beams=2)
-        again = exhaustive_scores(model, prefill, trie)
+        first = exhaustive_scores(model, prefill, answers, None)
+        beam_scores(model, prefill, answers, 2, None)
+        again = exhaustive_scores(model, prefill, answers, None)
     assert torch.equal(first, again)
 
 
@@ -101,10 +104,87 @@ def test_pieces_score_every_node_below_the_first_level_once() -> None:
 
 def test_all_probabilities_of_a_complete_trie_sum_to_one_at_most() -> None:
     model = make_model("none")
+    answers = AnswerTokens(sequences=[[t] for t in range(3, 97)], end=END, softmax="vocabulary")
     with torch.no_grad():
         prefill = model.prefill(None, whole(token_rows(1, 4)))
-        scores = exhaustive_scores(model, prefill, Trie([[t] for t in range(3, 97)], END))
+        scores = exhaustive_scores(model, prefill, answers, None)
     assert 0 < float(scores.exp().sum()) <= 1
+
+
+@pytest.mark.parametrize("family", families())
+@pytest.mark.usefixtures("small_pieces")
+def test_among_siblings_the_probabilities_of_different_titles_sum_to_one(family: str) -> None:
+    model = make_model("gated", family)
+    prompts = left_padded(token_rows(2, 7), [7, 4])
+    answers = AnswerTokens(sequences=TITLES, end=END, softmax="siblings")
+    different = [number for number in range(len(TITLES)) if number != 7]
+    with torch.no_grad():
+        memory = model.read_user(histories([4, 2]))
+        prefill = model.prefill(memory, prompts, tokens_V=answers.tokens_V)
+        exact = exhaustive_scores(model, prefill, answers, None)
+        wide = beam_scores(model, prefill, answers, 100, None)
+    torch.testing.assert_close(exact[:, different].exp().sum(dim=1), torch.ones(2))
+    torch.testing.assert_close(wide, exact, atol=1e-5, rtol=1e-5)
+
+
+def test_nodes_that_no_choice_follows_are_not_read() -> None:
+    trie = Trie(TITLES, END)
+    read = trie.inner(branching=True)
+    followed = {
+        node
+        for answer in range(len(TITLES))
+        for depth, node in enumerate(trie.path(answer))
+        if any(trie.children_N[later] > 1 for later in trie.path(answer)[depth:])
+    }
+    assert set(read.tolist()) == followed
+    assert 0 < len(read) < len(trie.inner(branching=False))
+
+
+@pytest.mark.parametrize("softmax", ["vocabulary", "catalogue", "siblings"])
+def test_a_next_token_is_chosen_among_the_tokens_that_the_softmax_names(softmax: Softmax) -> None:
+    model = make_model("gated")
+    prompts = whole(token_rows(1, 5))
+    answers = AnswerTokens(sequences=TITLES, end=END, softmax=softmax)
+    used = sorted({*(token for title in TITLES for token in title), END})
+    with torch.no_grad():
+        memory = model.read_user(histories([4]))
+        prefill = model.prefill(memory, prompts, tokens_V=answers.tokens_V)
+        got = exhaustive_scores(model, prefill, answers, None)[0]
+        for number, title in enumerate(TITLES):
+            tokens = [*title, END]
+            logits = model.answer_logits(memory, prompts, whole(torch.tensor([tokens])))[0]
+            total = 0.0
+            for step, token in enumerate(tokens):
+                others = {
+                    "vocabulary": list(range(logits.shape[1])),
+                    "catalogue": used,
+                    "siblings": sorted(
+                        {
+                            [*other, END][step]
+                            for other in TITLES
+                            if other[:step] == title[:step] and len(other) >= step
+                        }
+                    ),
+                }[softmax]
+                total += float(logits[step, token] - logits[step, others].logsumexp(0))
+            assert float(got[number]) == pytest.approx(total, abs=1e-4)
+
+
+@pytest.mark.parametrize("softmax", ["vocabulary", "catalogue", "siblings"])
+def test_the_training_loss_is_that_of_the_scores(softmax: Softmax) -> None:
+    model = make_model("gated")
+    prompts = whole(token_rows(3, 5))
+    answers = AnswerTokens(sequences=TITLES, end=END, softmax=softmax)
+    scorer = TitleScorer(answers=answers, beams=None)
+    labels = torch.tensor([2, 5, 3])
+    with torch.no_grad():
+        memory = model.read_user(histories([4, 2, 3]))
+        loss = scorer.loss(model, memory, prompts, labels)
+        scores = scorer.scores(model, memory, prompts)
+    # Among siblings only the steps up to the last one with an alternative are learned.
+    steps = {"siblings": 2 + 3 + 2}.get(softmax, 5 + 6 + 2)
+    expected = -scores[torch.arange(3), labels].sum() / steps
+    assert float(loss) == pytest.approx(float(expected), abs=1e-5)
 
 
 def test_overlap_counts_common_best_answers() -> None:

@@ -1,9 +1,10 @@
 """A user encoder, a context and a language model joined into one model.
 
 Shape suffixes: B batch, P prefix positions, T text tokens, A answer tokens, S all positions,
-D text width, E user width, V vocabulary, I item ids.
+D text width, E user width, V vocabulary or the chosen tokens of it, I item ids.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 from transformers import Cache, DynamicCache, GenerationConfig, PreTrainedModel
 
 from userllm.context.item_head import ItemHead
+from userllm.context.output_layer import OutputLayer
 from userllm.context.protocol import Context
+from userllm.context.trunk import Trunk
 from userllm.cost.flops import Count
 from userllm.data.gather import EventBatch
 from userllm.encoder.memory import UserMemory
@@ -51,6 +54,11 @@ class UserLLM(nn.Module):
         context: How the user reaches it.
         encoder: Makes user vectors; None for contexts without memory.
         item_head: Ranks the catalogue from the last prompt position; None without that scorer.
+
+    Attributes:
+        trunk: The blocks that need not read a repeated text again; None where all must. The
+            methods that read text take ``above_BSD``, what the trunk made of it, and leave the
+            trunk out then.
     """
 
     def __init__(
@@ -66,6 +74,9 @@ class UserLLM(nn.Module):
         self.context = context
         self.encoder = encoder
         self.item_head = item_head
+        self.output_layer = OutputLayer(lm)
+        self.trunk: Trunk | None = None
+        self._bound: UserMemory | None = None
         context.attach(lm)
 
     def read_user(self, events: EventBatch) -> UserMemory | None:
@@ -78,15 +89,31 @@ class UserLLM(nn.Module):
         return events if self.encoder is None else self.encoder.vectors(events)
 
     def answer_logits(
-        self, memory: UserMemory | None, prompt: TokenBatch, answer: TokenBatch
+        self,
+        memory: UserMemory | None,
+        prompt: TokenBatch,
+        answer: TokenBatch,
+        *,
+        tokens_V: Tensor | None = None,
+        above_BSD: Tensor | None = None,
     ) -> Tensor:
-        """Return the logits ``[B, A, V]`` that predict each answer token, and no others."""
+        """Return the logits ``[B, A, V]`` that predict each answer token, and no others.
+
+        Args:
+            memory: What is read of the users.
+            prompt: Prompts, padded on the left.
+            answer: Answers, padded on the right.
+            tokens_V: Tokens to give logits for; None is the whole vocabulary.
+            above_BSD: What arrives above the trunk, of prompt and answer; None reads them.
+        """
         prompt_BSD, prompt_mask_BS = self._embed(memory, prompt)
         answer_BAD = self.lm.get_input_embeddings()(answer.ids_BT)
         embeds_BSD = torch.cat([prompt_BSD, answer_BAD], dim=1)
         mask_BS = torch.cat([prompt_mask_BS, answer.mask_BT], dim=1)
         answer_length = answer.ids_BT.shape[1]
-        output = self.lm(
+        output = self._read(
+            above_BSD,
+            tokens_V,
             inputs_embeds=embeds_BSD,
             attention_mask=mask_BS.long(),
             position_ids=positions(mask_BS),
@@ -96,10 +123,19 @@ class UserLLM(nn.Module):
         logits_BAV: Tensor = output.logits[:, :-1]
         return logits_BAV
 
-    def prefill(self, memory: UserMemory | None, prompt: TokenBatch) -> Prefill:
+    def prefill(
+        self,
+        memory: UserMemory | None,
+        prompt: TokenBatch,
+        *,
+        tokens_V: Tensor | None = None,
+        above_BSD: Tensor | None = None,
+    ) -> Prefill:
         """Read a prompt once; :meth:`extend` continues from what it returns."""
         embeds_BSD, mask_BS = self._embed(memory, prompt)
-        output = self.lm(
+        output = self._read(
+            above_BSD,
+            tokens_V,
             inputs_embeds=embeds_BSD,
             attention_mask=mask_BS.long(),
             position_ids=positions(mask_BS),
@@ -112,7 +148,15 @@ class UserLLM(nn.Module):
         return Prefill(output.cache, mask_BS, output.logits[:, -1])
 
     def extend(
-        self, cache: Cache, ids_BT: Tensor, mask_B1TS: Tensor, at_BT: Tensor, keys_at_BS: Tensor
+        self,
+        cache: Cache,
+        ids_BT: Tensor,
+        mask_B1TS: Tensor,
+        at_BT: Tensor,
+        keys_at_BS: Tensor,
+        *,
+        tokens_V: Tensor | None = None,
+        above_BSD: Tensor | None = None,
     ) -> Tensor:
         """Return logits ``[B, T, V]`` of tokens that follow the cache under a mask of their own.
 
@@ -122,10 +166,14 @@ class UserLLM(nn.Module):
             mask_B1TS: True where a token may look, over the cache and the T new tokens.
             at_BT: Position of each token.
             keys_at_BS: Position of everything in the cache and of the new tokens.
+            tokens_V: Tokens to give logits for; None is the whole vocabulary.
+            above_BSD: What arrives above the trunk, of the new tokens.
         """
-        output = self.lm(
+        output = self._read(
+            above_BSD,
+            tokens_V,
             input_ids=ids_BT,
-            attention_mask=self._biases(mask_B1TS, at_BT, keys_at_BS),
+            attention_mask=self.biases(mask_B1TS, at_BT, keys_at_BS),
             position_ids=at_BT,
             cache=cache,
             use_cache=True,
@@ -169,24 +217,27 @@ class UserLLM(nn.Module):
         )
         return tokens_BA
 
-    def item_scores(self, memory: UserMemory | None, prompt: TokenBatch) -> Tensor:
+    def item_scores(
+        self, memory: UserMemory | None, prompt: TokenBatch, *, above_BSD: Tensor | None = None
+    ) -> Tensor:
         """Return one score per item id ``[B, I]`` from the last prompt position."""
         if self.item_head is None:
             raise RuntimeError("this model was built without an item head")
         embeds_BSD, mask_BS = self._embed(memory, prompt)
-        output = self.lm.base_model(
-            inputs_embeds=embeds_BSD,
-            attention_mask=mask_BS.long(),
-            position_ids=positions(mask_BS),
-            use_cache=False,
-        )
+        with self._above(above_BSD):
+            output = self.lm.base_model(
+                inputs_embeds=embeds_BSD,
+                attention_mask=mask_BS.long(),
+                position_ids=positions(mask_BS),
+                use_cache=False,
+            )
         state_BE = None if memory is None else memory.state_BE
         scores_BI: Tensor = self.item_head(output.last_hidden_state[:, -1], state_BE)
         return scores_BI
 
     def _embed(self, memory: UserMemory | None, text: TokenBatch) -> tuple[Tensor, Tensor]:
         """Bind the memory and return input vectors ``[B, S, D]`` with their mask."""
-        self.context.bind(memory)
+        self._bind(memory)
         embeds_BTD = self.lm.get_input_embeddings()(text.ids_BT)
         prefix = self.context.prefix(memory, text.ids_BT.shape[0])
         if prefix is None:
@@ -199,7 +250,22 @@ class UserLLM(nn.Module):
         order_BSD = order_BS[:, :, None].expand_as(embeds_BSD)
         return embeds_BSD.gather(1, order_BSD), mask_BS.gather(1, order_BS)
 
-    def _biases(
+    def _bind(self, memory: UserMemory | None) -> None:
+        """Give the context a memory; what it made of one that is asked again is kept."""
+        learning = torch.is_grad_enabled()
+        if memory is None or learning or memory is not self._bound:
+            self.context.bind(memory)
+        self._bound = None if learning else memory
+
+    def _read(self, above_BSD: Tensor | None, tokens_V: Tensor | None, **inputs: Any) -> Any:
+        """Run the language model, above the trunk where that was read, for the tokens asked for."""
+        with self._above(above_BSD), self.output_layer.limited_to(tokens_V):
+            return self.lm(**inputs)
+
+    def _above(self, above_BSD: Tensor | None) -> Any:
+        return nullcontext() if self.trunk is None else self.trunk.left_out(above_BSD)
+
+    def biases(
         self, mask_B1TS: Tensor, at_BT: Tensor, keys_at_BS: Tensor
     ) -> Tensor | dict[str, Tensor]:
         """Return what is added to attention scores, per kind of layer where kinds differ."""

@@ -1,6 +1,6 @@
 """What one question costs a joined model, forward and in training, in closed form."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,8 @@ class Lengths:
         answer: Answer tokens in training, trie nodes when ranking.
         logits: Positions whose logits over tokens are computed.
         ranked: Positions from which the item head ranks the catalogue.
+        tokens: Tokens that each of these logits is for; None is the whole vocabulary.
+        known: Whether the text repeats, so that a trunk need not read it again.
     """
 
     events: Count
@@ -30,6 +32,8 @@ class Lengths:
     answer: Count
     logits: Count
     ranked: Count = 0.0
+    tokens: int | None = None
+    known: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,13 +65,33 @@ def answer_flops(model: UserLLM, lengths: Lengths, queries: Count, keys: Count) 
     """
     given = model.given(lengths.events)
     before = model.context.prefix_length(given) + lengths.prompt
-    blocks = decoder_blocks(model.lm)
+    blocks = decoder_blocks(model.lm)[_left_out(model, lengths) :]
     one = attention(queries, before + keys, attention_width(model))
     work = linear(queries, weight_count(*blocks))
     work += Flops(attention=len(blocks) * one.attention)
     work += model.context.flops(given, queries).reading
-    work += linear(queries, model.lm.get_output_embeddings().weight.numel())
+    work += linear(queries, _output_weights(model, lengths))
     return work.total
+
+
+def known_text_flops(
+    model: UserLLM, prompts: Count, passes: Iterable[tuple[float, float]]
+) -> float:
+    """Return the work of reading prompts and all answers behind each, once, in the trunk.
+
+    Args:
+        model: The joined model.
+        prompts: Tokens of each different prompt.
+        passes: (nodes read, positions seen beyond the prompt) of each pass over the answers.
+    """
+    blocks = [] if model.trunk is None else decoder_blocks(model.lm)[: model.trunk.blocks]
+    width, weights = attention_width(model), weight_count(*blocks)
+    total = 0.0
+    for read, seen in [(prompts, 0.0 * prompts), *passes]:
+        one = attention(read, prompts + seen, width)
+        work = linear(read + 0.0 * prompts, weights) + Flops(attention=len(blocks) * one.attention)
+        total += float(np.sum(work.total))
+    return total
 
 
 def training_flops(model: UserLLM, lengths: Lengths) -> Count:
@@ -97,6 +121,8 @@ def _pieces(model: UserLLM, lengths: Lengths) -> Iterator[_Piece]:
     width = attention_width(model)
     first = _first_gradient(model, user_side.first_block)
     for number, block in enumerate(decoder_blocks(model.lm)):
+        if number < _left_out(model, lengths):
+            continue
         work = linear(tokens, weight_count(block)) + attention(tokens, tokens, width)
         yield _Piece("blocks", work, number >= first, learned_share(block))
     head_learns = _learns(model.lm.get_output_embeddings())
@@ -105,10 +131,20 @@ def _pieces(model: UserLLM, lengths: Lengths) -> Iterator[_Piece]:
 
 def head_work(model: UserLLM, lengths: Lengths) -> Flops:
     """Return the work of the output layer and of the item head, where one is used."""
-    work = linear(lengths.logits, model.lm.get_output_embeddings().weight.numel())
+    work = linear(lengths.logits, _output_weights(model, lengths))
     if model.item_head is not None:
         work += linear(lengths.ranked, model.item_head.weight_count())
     return work
+
+
+def _left_out(model: UserLLM, lengths: Lengths) -> int:
+    """Return how many blocks do not read the text again."""
+    return 0 if model.trunk is None or not lengths.known else model.trunk.blocks
+
+
+def _output_weights(model: UserLLM, lengths: Lengths) -> int:
+    tokens, width = model.lm.get_output_embeddings().weight.shape
+    return int(width * (tokens if lengths.tokens is None else lengths.tokens))
 
 
 def attention_width(model: UserLLM) -> int:

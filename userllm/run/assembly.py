@@ -14,6 +14,7 @@ from userllm.build import build
 from userllm.context.item_head import ItemHead
 from userllm.context.model import UserLLM
 from userllm.context.protocol import Context
+from userllm.context.trunk import trunk_of
 from userllm.data.corpus import Corpus
 from userllm.encoder.load import encoder_inputs, load_encoder
 from userllm.encoder.protocol import UserEncoder
@@ -98,6 +99,8 @@ def assemble(cfg: DictConfig, choices: Mapping[str, str]) -> Assembly:
         item_head=_item_head(cfg, exams, corpus, width, encoder),
     )
     build(cfg.tuning).apply(model)
+    if cfg.training.reuse_text:
+        model.trunk = trunk_of(loaded.model, context)
     return Assembly(material, exams, loaded, model, encoder_run)
 
 

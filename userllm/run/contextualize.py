@@ -9,7 +9,7 @@ from rich.console import Console
 
 from userllm.context.lit import ContextModule
 from userllm.context.model import UserLLM
-from userllm.context.work import training_flops
+from userllm.context.work import known_text_flops, training_flops
 from userllm.errors import UserError
 from userllm.retention.compare import retention
 from userllm.run import tracking
@@ -57,8 +57,12 @@ def train(cfg: DictConfig, assembly: Assembly, folder: RunFolder) -> Trained:
         log.info("nothing learns in this method; it is measured as it is")
         return Trained(0, 0, 0.0, 0.0)
     passes = options.get("accumulate_grad_batches", 1)
+    once = known_text_cost(assembly)
+    if cfg.training.flops is not None and once >= cfg.training.flops:
+        log.info("reading repeated text in advance costs more than the budget: it is read anew")
+        assembly.model.trunk, once = None, 0.0
     flops_X = flops_per_batch(assembly, batches)
-    steps = training_steps(cfg, passes * float(batches.share_X @ flops_X))
+    steps = training_steps(cfg, passes * float(batches.share_X @ flops_X), once)
     prepare_summaries(assembly, batches, steps * passes)
     module = ContextModule(
         model=assembly.model,
@@ -89,7 +93,7 @@ def train(cfg: DictConfig, assembly: Assembly, folder: RunFolder) -> Trained:
         steps=steps,
         examples=int(counts_X @ batches.sizes),
         seconds=summary.seconds,
-        flops=float(counts_X @ flops_X),
+        flops=once + float(counts_X @ flops_X),
     )
 
 
@@ -132,12 +136,33 @@ def flops_per_example(assembly: Assembly, exam: Exam) -> float:
     return float(np.mean(training_flops(assembly.model, lengths)))
 
 
-def training_steps(cfg: DictConfig, per_step: float) -> int:
-    """Return the steps of the run: as configured, or as many as the FLOPs budget pays for."""
+def known_text_cost(assembly: Assembly) -> float:
+    """Return the FLOPs of reading, once, all text that repeats; 0 where nothing is kept."""
+    if assembly.model.trunk is None:
+        return 0.0
+    total = 0.0
+    for exam in assembly.exams:
+        if exam.known_passes is not None:
+            sample = assembly.questions(exam, "train").sample(SAMPLE)
+            prompts = exam.reader(sample.users, sample.cuts).prompt
+            different = np.unique(np.where(prompts.mask_BT, prompts.ids_BT, -1), axis=0)
+            lengths = (different >= 0).sum(axis=1).astype(np.float64)
+            total += known_text_flops(assembly.model, lengths, exam.known_passes)
+    return total
+
+
+def training_steps(cfg: DictConfig, per_step: float, once: float = 0.0) -> int:
+    """Return the steps of the run: as configured, or as many as the FLOPs budget pays for.
+
+    Args:
+        cfg: The run's config.
+        per_step: FLOPs of one step.
+        once: FLOPs that the budget pays for besides.
+    """
     budget = cfg.training.flops
     if budget is None:
         return int(cfg.training.steps)
-    steps = int(budget / per_step)
+    steps = int((budget - once) / per_step)
     if steps < 1:
         raise UserError(
             f"training.flops={budget:g} does not pay for one step of "

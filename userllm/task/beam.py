@@ -5,18 +5,18 @@ cache level by level, and a mask lets each see its own ancestors: nothing is cop
 and a width that prunes nothing gives the exhaustive scores exactly.
 
 Shape suffixes: B batch, A answers, K hypotheses, M children of one node, N trie nodes,
-S cached positions, V vocabulary.
+S cached positions, V tokens that are told apart.
 """
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from userllm.context.model import Prefill, UserLLM, positions
-from userllm.task.likelihood import token_log_probs
-from userllm.task.trie import Trie
+from userllm.task.answers import AnswerTokens
+from userllm.task.children import ChildTable
+from userllm.task.known_text import KnownBatch
 
 
 @dataclass
@@ -28,12 +28,22 @@ class _Beams:
     visible_BKS: Tensor
 
 
-def beam_scores(model: UserLLM, prefill: Prefill, trie: Trie, beams: int) -> Tensor:
-    """Return log-likelihoods ``[B, A]`` of the answers that were reached, -inf for the others."""
+def beam_scores(
+    model: UserLLM, prefill: Prefill, answers: AnswerTokens, beams: int, known: KnownBatch | None
+) -> Tensor:
+    """Return log-likelihoods ``[B, A]`` of the answers that were reached, -inf for the others.
+
+    Args:
+        model: The joined model.
+        prefill: What reading the prompts left behind.
+        answers: The answers, and how a next token is chosen.
+        beams: Most hypotheses kept of a level.
+        known: What need not be read again; None reads everything.
+    """
     device = prefill.logits_BV.device
     batch, prompt_length = prefill.mask_BS.shape
-    table = _ChildTable(trie, device)
-    reached_BN = torch.full((batch, len(trie.token_N)), -torch.inf, device=device)
+    table = answers.children(device)
+    reached_BN = torch.full((batch, len(table.token_N)), -torch.inf, device=device)
     keys_at_BS = positions(prefill.mask_BS)
     root = _Beams(
         torch.full((batch, 1), -1, device=device),
@@ -49,22 +59,28 @@ def beam_scores(model: UserLLM, prefill: Prefill, trie: Trie, beams: int) -> Ten
         at_BK = prefill.mask_BS.sum(dim=1, keepdim=True) + table.depth_N[nodes]
         keys_at_BS = torch.cat([keys_at_BS, at_BK], dim=1)
         logits_BKV = model.extend(
-            prefill.cache, table.token_N[nodes], live.visible_BKS[:, None], at_BK, keys_at_BS
+            prefill.cache,
+            table.token_N[nodes],
+            live.visible_BKS[:, None],
+            at_BK,
+            keys_at_BS,
+            tokens_V=answers.tokens_V,
+            above_BSD=None if known is None else known.nodes(nodes),
         )
         live = _advance(live, logits_BKV, table, beams, reached_BN)
     if keys_at_BS.shape[1] > prompt_length:
         prefill.cache.crop(prompt_length - keys_at_BS.shape[1])
-    return reached_BN[:, torch.from_numpy(trie.leaf_A).to(device)]
+    return reached_BN[:, torch.from_numpy(answers.trie.leaf_A).to(device)]
 
 
 def _advance(
-    live: _Beams, logits_BKV: Tensor, table: "_ChildTable", beams: int, reached_BN: Tensor
+    live: _Beams, logits_BKV: Tensor, table: ChildTable, beams: int, reached_BN: Tensor
 ) -> _Beams | None:
     """Score all children, note the finished answers and keep the best unfinished nodes."""
     kids_BKM = table.children(live.nodes_BK)
     real_BKM = kids_BKM >= 0
+    totals_BKM = live.scores_BK[:, :, None] + table.log_probs(logits_BKV, kids_BKM)
     kids_BKM = kids_BKM.clamp(min=0)
-    totals_BKM = live.scores_BK[:, :, None] + token_log_probs(logits_BKV, table.token_N[kids_BKM])
     totals_BKM = totals_BKM.masked_fill(~real_BKM, -torch.inf)
     batch, width = kids_BKM.shape[0], kids_BKM.shape[2]
     kids_BX, totals_BX = kids_BKM.reshape(batch, -1), totals_BKM.reshape(batch, -1)
@@ -82,27 +98,6 @@ def _advance(
     )
     nodes_BK = kids_BX.gather(1, index_BK).masked_fill(scores_BK == -torch.inf, -2)
     return _Beams(nodes_BK, scores_BK, visible_BKS)
-
-
-class _ChildTable:
-    """The trie as tensors; children of many nodes at once, padded with -1."""
-
-    def __init__(self, trie: Trie, device: torch.device) -> None:
-        self.token_N = torch.from_numpy(trie.token_N).to(device)
-        self.depth_N = torch.from_numpy(trie.depth_N).to(device)
-        self.is_leaf_N = torch.from_numpy(trie.is_leaf_N).to(device)
-        self.order = torch.from_numpy(trie.child_order).to(device)
-        # One more entry in front: node -2 stands for an empty place and has no children.
-        starts = np.concatenate([[0], trie.child_start])
-        self.start = torch.from_numpy(starts).to(device)
-
-    def children(self, nodes_BK: Tensor) -> Tensor:
-        """Return the children ``[B, K, M]`` of each node, M being the most that any has."""
-        first_BK1 = self.start[nodes_BK + 2][:, :, None]
-        count_BK1 = self.start[nodes_BK + 3][:, :, None] - first_BK1
-        column_M = torch.arange(int(count_BK1.max()), device=nodes_BK.device)
-        index_BKM = (first_BK1 + column_M).clamp(max=len(self.order) - 1)
-        return self.order[index_BKM].masked_fill(column_M >= count_BK1, -1)
 
 
 def top_overlap(first_BA: Tensor, second_BA: Tensor, k: int) -> float:

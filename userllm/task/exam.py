@@ -15,8 +15,9 @@ from torch import Tensor
 from userllm.context.model import UserLLM
 from userllm.context.work import Lengths
 from userllm.cost.flops import Count
+from userllm.encoder.memory import UserMemory
 from userllm.task.batch import Material, QuestionBatch, QuestionReader
-from userllm.task.protocol import Ints, Questions, Subject, Values
+from userllm.task.protocol import Ints, Passes, Questions, Subject, Values
 
 SHOWN = 5
 """Questions whose answers are kept to be read, and the most answers kept of one."""
@@ -72,6 +73,16 @@ class Exam(Protocol):
         """How often an answer reads the prompt."""
         ...
 
+    @property
+    def choices(self) -> int | None:
+        """Among how many tokens an answer's next one is chosen; None is the whole vocabulary."""
+        ...
+
+    @property
+    def known_passes(self) -> Passes | None:
+        """What is read of the answers where all text repeats, as of ``extensions``; else None."""
+        ...
+
     def loss(self, model: UserLLM, batch: QuestionBatch) -> Tensor:
         """Return the training loss of a batch."""
         ...
@@ -80,7 +91,7 @@ class Exam(Protocol):
         """Return answer tokens read and logits computed in training, per example."""
         ...
 
-    def extensions(self, tokens: float) -> list[tuple[float, float]]:
+    def extensions(self, tokens: float) -> Passes:
         """Return (tokens read, mean positions seen beyond the prompt) of passes after the prompt.
 
         Args:
@@ -88,8 +99,14 @@ class Exam(Protocol):
         """
         ...
 
-    def answer(self, model: UserLLM, batch: QuestionBatch) -> Any:
-        """Answer completely, from histories to the best answers; what latency is the time of."""
+    def answer(self, model: UserLLM, batch: QuestionBatch, memory: UserMemory | None = None) -> Any:
+        """Answer completely, from histories to the best answers; what latency is the time of.
+
+        Args:
+            model: Who is asked.
+            batch: What.
+            memory: What was read of the users before; None reads them.
+        """
         ...
 
     def ask(
@@ -125,6 +142,8 @@ def prompt_lengths(exam: Exam, batch: QuestionBatch) -> Lengths:
         answer=0.0,
         logits=1.0 - ranked,
         ranked=ranked,
+        tokens=exam.choices,
+        known=exam.known_passes is not None,
     )
 
 

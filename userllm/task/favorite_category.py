@@ -16,7 +16,7 @@ from userllm.metric.ranking import Ranking
 from userllm.task.batch import Material
 from userllm.task.category_counts import Tally, Ties, has_category, tally
 from userllm.task.exam import Exam
-from userllm.task.protocol import Ints, Part, Questions, Scores, Values
+from userllm.task.protocol import Ints, Part, Questions, Scores, Softmax, Values
 from userllm.task.ranking import ranking_exam
 
 FOLD = 0xF01D
@@ -47,6 +47,8 @@ class FavoriteCategory:
             validation; None is the paper's protocol: everybody's last example is the test, and
             earlier windows of the same users are trained on.
         min_history: Least number of events before the cut of a training question.
+        softmax: Among which tokens of the answers a next one is chosen, see
+            :class:`~userllm.task.answers.AnswerTokens`.
         beams: Width of the beam search.
         overlap_users: On how many users beam search is compared with exhaustive scoring.
     """
@@ -68,6 +70,7 @@ class FavoriteCategory:
         ties: Ties,
         held_out: float | None,
         min_history: int,
+        softmax: Softmax,
         beams: int,
         overlap_users: int,
     ) -> None:
@@ -77,7 +80,7 @@ class FavoriteCategory:
                 "recall@5 and recall@10. Expected 1, 5 and 10 among the cutoffs."
             )
         self.bounds = _bounds(held_out)
-        self.metric, self.scorer = metric, scorer
+        self.metric, self.scorer, self.softmax = metric, scorer, softmax
         self.templates, self.paraphrases = templates, paraphrases
         self.label, self.window, self.ties, self.held_out = label, window, ties, held_out
         self.counted = window if label == "window" else None

@@ -1,39 +1,56 @@
 """Exhaustive scoring: the exact log-likelihood of every answer, with shared prefixes read once.
 
-Shape suffixes: B batch, A answers, N trie nodes, C nodes of one piece, S cached positions,
-V vocabulary.
+Shape suffixes: B batch, A answers, K nodes per row, M children of one node, N trie nodes,
+C nodes of one piece, S cached positions, V tokens that are told apart.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from userllm.context.model import Prefill, UserLLM, positions
+from userllm.task.answers import AnswerTokens
+from userllm.task.known_text import PIECE, KnownBatch
+from userllm.task.protocol import Ints
 from userllm.task.trie import Piece, Trie
 
-PIECE = 256
 
+def exhaustive_scores(
+    model: UserLLM, prefill: Prefill, answers: AnswerTokens, known: KnownBatch | None
+) -> Tensor:
+    """Return the log-likelihood ``[B, A]`` of every answer and its terminator after the prompt.
 
-def exhaustive_scores(model: UserLLM, prefill: Prefill, trie: Trie) -> Tensor:
-    """Return the log-likelihood ``[B, A]`` of every answer and its terminator after the prompt."""
+    Args:
+        model: The joined model.
+        prefill: What reading the prompts left behind.
+        answers: The answers, and how a next token is chosen.
+        known: What need not be read again; None reads everything.
+    """
+    trie = answers.trie
     device = prefill.logits_BV.device
     batch = prefill.logits_BV.shape[0]
     steps_BN = torch.zeros(batch, len(trie.token_N), device=device)
-    roots = torch.from_numpy(trie.children(-1)).to(device)
-    tokens_N = torch.from_numpy(trie.token_N).to(device)
-    steps_BN[:, roots] = token_log_probs(prefill.logits_BV[:, None], tokens_N[roots][None, None])[
-        :, 0
-    ]
-    for piece in trie.pieces(PIECE):
-        _read_piece(model, prefill, trie, piece, steps_BN)
+    roots = trie.children(-1)
+    at_root = np.zeros(len(roots), dtype=np.int64)
+    steps_BN[:, torch.from_numpy(roots).to(device)] = _steps(
+        prefill.logits_BV[:, None], answers, roots, at_root
+    )
+    for piece in trie.pieces(PIECE, branching=answers.branching):
+        _read_piece(model, prefill, answers, known, piece, steps_BN)
     totals_BN = _sum_along_paths(steps_BN, trie)
     return totals_BN[:, torch.from_numpy(trie.leaf_A).to(device)]
 
 
 def _read_piece(
-    model: UserLLM, prefill: Prefill, trie: Trie, piece: Piece, steps_BN: Tensor
+    model: UserLLM,
+    prefill: Prefill,
+    answers: AnswerTokens,
+    known: KnownBatch | None,
+    piece: Piece,
+    steps_BN: Tensor,
 ) -> None:
     """Score the children of a piece's nodes, then forget the piece's keys and values."""
-    device = steps_BN.device
+    device, trie = steps_BN.device, answers.trie
     batch = prefill.mask_BS.shape[0]
     nodes = torch.from_numpy(trie.token_N[piece.nodes_C]).to(device)
     depth_C = torch.from_numpy(trie.depth_N[piece.nodes_C]).to(device)
@@ -47,13 +64,33 @@ def _read_piece(
     )[:, None]
     at_BC = prefill.mask_BS.sum(dim=1, keepdim=True) + depth_C
     keys_at_BS = torch.cat([positions(prefill.mask_BS), at_BC], dim=1)
-    logits_BCV = model.extend(prefill.cache, nodes.expand(batch, -1), mask_B1CS, at_BC, keys_at_BS)
+    numbers_BC = torch.from_numpy(piece.nodes_C).to(device).expand(batch, -1)
+    logits_BCV = model.extend(
+        prefill.cache,
+        nodes.expand(batch, -1),
+        mask_B1CS,
+        at_BC,
+        keys_at_BS,
+        tokens_V=answers.tokens_V,
+        above_BSD=None if known is None else known.nodes(numbers_BC),
+    )
     prefill.cache.crop(-len(nodes))
     children = torch.from_numpy(piece.children).to(device)
-    readers = torch.from_numpy(piece.readers).to(device)
-    normalizer_BC = logits_BCV.logsumexp(dim=2)
-    tokens = torch.from_numpy(trie.token_N[piece.children]).to(device)
-    steps_BN[:, children] = (logits_BCV[:, readers, tokens] - normalizer_BC[:, readers]).float()
+    steps_BN[:, children] = _steps(logits_BCV, answers, piece.children, piece.readers)
+
+
+def _steps(logits_BCV: Tensor, answers: AnswerTokens, children: Ints, readers: Ints) -> Tensor:
+    """Return the log-probabilities of all children of some nodes, each read by its parent's row."""
+    device = logits_BCV.device
+    readers_M = torch.from_numpy(readers).to(device)
+    columns_M = torch.from_numpy(answers.column_N[children]).to(device)
+    logits_BM = logits_BCV[:, readers_M, columns_M].float()
+    if answers.softmax != "siblings":
+        return logits_BM - logits_BCV.logsumexp(dim=2).float()[:, readers_M]
+    highest_BC = logits_BCV.amax(dim=2).float()
+    shifted_BM = (logits_BM - highest_BC[:, readers_M]).exp()
+    total_BC = torch.zeros_like(highest_BC).index_add_(1, readers_M, shifted_BM)
+    return logits_BM - (highest_BC + total_BC.log())[:, readers_M]
 
 
 def _sum_along_paths(steps_BN: Tensor, trie: Trie) -> Tensor:
@@ -63,9 +100,3 @@ def _sum_along_paths(steps_BN: Tensor, trie: Trie) -> Tensor:
         parents = torch.from_numpy(trie.parent_N).to(steps_BN.device)[level]
         totals_BN[:, level] += totals_BN[:, parents]
     return totals_BN
-
-
-def token_log_probs(logits_BKV: Tensor, tokens_BKM: Tensor) -> Tensor:
-    """Return log-probabilities ``[B, K, M]`` of chosen tokens, without a full softmax."""
-    chosen = tokens_BKM.expand(logits_BKV.shape[0], logits_BKV.shape[1], -1)
-    return (logits_BKV.gather(2, chosen) - logits_BKV.logsumexp(dim=2, keepdim=True)).float()

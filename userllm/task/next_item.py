@@ -19,7 +19,7 @@ from userllm.encoder.popularity import Popularity
 from userllm.metric.ranking import Ranking
 from userllm.task.batch import Material
 from userllm.task.exam import Exam
-from userllm.task.protocol import Ints, Part, Questions, Scores, Values
+from userllm.task.protocol import Ints, Part, Questions, Scores, Softmax, Values
 from userllm.task.ranking import ranking_exam
 
 ORDER = 0x0BDE
@@ -38,6 +38,8 @@ class NextItem:
         paraphrases: How many of its wordings are used; None uses all.
         min_history: Least number of events before the cut of a training question.
         encoder_skip: Whether the item head starts from the encoder's own ranking.
+        softmax: Among which tokens of the answers a next one is chosen, see
+            :class:`~userllm.task.answers.AnswerTokens`.
         beams: Width of the beam search; too narrow a beam hides what the model knows.
         overlap_users: On how many users beam search is compared with exhaustive scoring.
     """
@@ -54,10 +56,11 @@ class NextItem:
         paraphrases: int | None,
         min_history: int,
         encoder_skip: bool,
+        softmax: Softmax,
         beams: int,
         overlap_users: int,
     ) -> None:
-        self.metric, self.scorer = metric, scorer
+        self.metric, self.scorer, self.softmax = metric, scorer, softmax
         self.templates, self.paraphrases = templates, paraphrases
         self.min_history, self.beams, self.overlap_users = min_history, beams, overlap_users
         self.encoder_skip = encoder_skip

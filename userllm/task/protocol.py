@@ -15,6 +15,9 @@ from userllm.data.split import Split
 
 Ints = NDArray[np.int64]
 Values = NDArray[np.float64]
+Passes = list[tuple[float, float]]
+"""(tokens read, positions each of them sees beyond the prompt) of passes after the prompt."""
+Softmax = Literal["vocabulary", "catalogue", "siblings"]
 Part = Literal["train", "valid", "test"]
 
 Scores = Callable[[Ints, Ints], Values]
@@ -55,6 +58,15 @@ class Questions:
         pick = np.linspace(0, len(self) - 1, num=min(count, len(self))).astype(np.int64)
         return Questions(self.users[pick], self.cuts[pick], self.protocol)
 
+    def by_length(self, size: int) -> list[Ints]:
+        """Return the rows of all questions in batches of like histories, so that little is padded.
+
+        Args:
+            size: Questions of a batch; the last one may have fewer.
+        """
+        order = np.argsort(self.cuts, kind="stable")
+        return [order[first : first + size] for first in range(0, len(self), size)]
+
 
 class Subject(Protocol):
     """What one question is about, whatever form its answers have.
@@ -87,6 +99,7 @@ class ClosedSubject(Subject, Protocol):
 
     Attributes:
         encoder_skip: Whether an item head starts from the encoder's own ranking.
+        softmax: Among which tokens of the answers a next one is chosen.
         beams: Width of the beam search.
         overlap_users: On how many users beam search is compared with exhaustive scoring.
     """
@@ -97,6 +110,7 @@ class ClosedSubject(Subject, Protocol):
         ...
 
     encoder_skip: bool
+    softmax: Softmax
     beams: int
     overlap_users: int
 

@@ -3,7 +3,7 @@
 Shape suffixes: B batch, Q questions, A answers, K best answers.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,12 +14,15 @@ from torch import Tensor
 from userllm.context.model import UserLLM
 from userllm.cost.flops import Count
 from userllm.data.progress import track
+from userllm.encoder.memory import UserMemory
 from userllm.metric.ranking import rank_of_target
+from userllm.task.answers import AnswerTokens
 from userllm.task.batch import Material, QuestionBatch, QuestionReader
 from userllm.task.beam import top_overlap
 from userllm.task.exam import SHOWN, Answered
-from userllm.task.protocol import ClosedSubject, Ints, Questions, Scores, Values
-from userllm.task.scorer import AnswerTokens, ItemScorer, Scorer, TitleScorer
+from userllm.task.prompt import tokenize
+from userllm.task.protocol import ClosedSubject, Ints, Passes, Questions, Scores, Values
+from userllm.task.scorer import ItemScorer, Scorer, TitleScorer
 
 OVERLAP = 10
 REFERENCE_BATCH = 256
@@ -45,6 +48,16 @@ class RankingExam:
     item_head: bool | None
     readings: ClassVar[int] = 1
 
+    @property
+    def choices(self) -> int | None:
+        """The tokens that the scorer tells apart."""
+        return self.ranker.choices
+
+    @property
+    def known_passes(self) -> Passes:
+        """All answers, once, behind a question that does not depend on who is asked about."""
+        return self.ranker.known_passes()
+
     def loss(self, model: UserLLM, batch: QuestionBatch) -> Tensor:
         """Return the scorer's loss."""
         return self.ranker.loss(model, model.read_user(batch.events), batch.prompt, batch.labels_B)
@@ -53,14 +66,17 @@ class RankingExam:
         """Return what the scorer reads and computes."""
         return self.ranker.training_lengths(labels_B)
 
-    def extensions(self, tokens: float) -> list[tuple[float, float]]:
+    def extensions(self, tokens: float) -> Passes:
         """Return the scorer's passes, which do not depend on what the answer is."""
         return self.ranker.extensions()
 
-    def answer(self, model: UserLLM, batch: QuestionBatch) -> Tensor:
+    def answer(
+        self, model: UserLLM, batch: QuestionBatch, memory: UserMemory | None = None
+    ) -> Tensor:
         """Return the scores of all answers ``[B, A]``."""
         with torch.inference_mode():
-            return self.ranker.scores(model, model.read_user(batch.events), batch.prompt)
+            known = model.read_user(batch.events) if memory is None else memory
+            return self.ranker.scores(model, known, batch.prompt)
 
     def ask(
         self, model: UserLLM, asked: Questions, *, batch_size: int, device: torch.device
@@ -100,15 +116,17 @@ class RankingExam:
         self, score: Callable[[Ints, Ints], Tensor], asked: Questions, batch_size: int, what: str
     ) -> Answered:
         """Rank the truth of every question under scores that are made batch by batch."""
-        ranks: list[Tensor] = []
-        shown: list[list[str]] = []
-        batches = list(chunks(len(asked), batch_size))
-        for first, last in track(batches, what, len(batches)):
-            users, cuts = asked.users[first:last], asked.cuts[first:last]
+        ranks_Q = np.zeros(len(asked), dtype=np.int64)
+        shown: dict[int, list[str]] = {}
+        batches = asked.by_length(batch_size)
+        for rows in track(batches, what, len(batches)):
+            users, cuts = asked.users[rows], asked.cuts[rows]
             ranks_B, best_BK = self._rank(score(users, cuts), users, cuts)
-            ranks.append(ranks_B)
-            shown += self._texts(best_BK[: max(0, SHOWN - first)])
-        return Answered(self.subject.metrics(torch.cat(ranks).numpy()), shown)
+            ranks_Q[rows] = ranks_B.numpy()
+            first = rows < SHOWN
+            texts = self._texts(best_BK[torch.from_numpy(first)])
+            shown |= dict(zip(rows[first].tolist(), texts, strict=True))
+        return Answered(self.subject.metrics(ranks_Q), [shown[row] for row in sorted(shown)])
 
     def _rank(self, scores_BA: Tensor, users: Ints, cuts: Ints) -> tuple[Tensor, Tensor]:
         """Return the rank of each truth, and the numbers of the best answers."""
@@ -148,26 +166,26 @@ class RankingExam:
 
 def ranking_exam(subject: ClosedSubject, material: Material, weight: float) -> RankingExam:
     """Return the exam of a subject, with the scorer that ``subject.scorer`` names."""
-    by_item = subject.scorer == "item_head"
+    scorer, softmax = subject.scorer, subject.softmax
+    by_item = scorer == "item_head"
     return RankingExam(
         subject=subject,
         reader=QuestionReader(material, subject),
         material=material,
         ranker=ItemScorer() if by_item else _title_scorer(subject, material),
-        scorer=subject.scorer,
+        scorer=scorer if by_item or softmax == "vocabulary" else f"{scorer}, {softmax}",
         weight=weight,
         item_head=subject.encoder_skip if by_item else None,
     )
 
 
-def chunks(total: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield (first, last) of consecutive pieces."""
-    for first in range(0, total, size):
-        yield first, min(first + size, total)
-
-
 def _title_scorer(subject: ClosedSubject, material: Material) -> TitleScorer:
-    answers = AnswerTokens(answers=subject.answers(material.corpus), tokenizer=material.tokenizer)
+    texts = [f" {answer}" for answer in subject.answers(material.corpus)]
+    answers = AnswerTokens(
+        sequences=tokenize(material.tokenizer, texts),
+        end=int(material.tokenizer.eos_token_id),
+        softmax=subject.softmax,
+    )
     return TitleScorer(answers=answers, beams=subject.beams if subject.scorer == "beam" else None)
 
 

@@ -3,26 +3,34 @@
 Shape suffixes: B batch, A answers, T tokens, V vocabulary.
 """
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from userllm.context.model import TokenBatch, UserLLM
 from userllm.cost.flops import Count
 from userllm.data.vocabulary import FIRST_ID
 from userllm.encoder.memory import UserMemory
+from userllm.task.answers import AnswerTokens
 from userllm.task.beam import beam_scores
-from userllm.task.likelihood import PIECE, exhaustive_scores
-from userllm.task.prompt import TokenTable, tokenize
-from userllm.task.protocol import Ints
-from userllm.task.trie import Trie
+from userllm.task.known_text import PIECE, KnownTexts
+from userllm.task.likelihood import exhaustive_scores
+from userllm.task.protocol import Ints, Passes
+from userllm.task.trie import Piece, Trie
 
 
 class Scorer(Protocol):
-    """One way to train for a closed set of answers and to rank it."""
+    """One way to train for a closed set of answers and to rank it.
+
+    Attributes:
+        choices: Tokens that its logits tell apart; None is the whole vocabulary.
+    """
+
+    choices: int | None
 
     def loss(
         self, model: UserLLM, memory: UserMemory | None, prompt: TokenBatch, labels_B: Tensor
@@ -38,24 +46,13 @@ class Scorer(Protocol):
         """Return answer tokens read and logits computed in training, per example."""
         ...
 
-    def extensions(self) -> list[tuple[float, float]]:
+    def extensions(self) -> Passes:
         """Return (nodes read, positions seen beyond the prompt) of each pass after the prompt."""
         ...
 
-
-class AnswerTokens:
-    """The answers' token sequences, as rows for training and as a trie for ranking.
-
-    Args:
-        answers: The text of every answer.
-        tokenizer: The language model's tokenizer; its end token ends an answer.
-    """
-
-    def __init__(self, *, answers: list[str], tokenizer: PreTrainedTokenizerBase) -> None:
-        end = int(tokenizer.eos_token_id)
-        sequences = tokenize(tokenizer, [f" {answer}" for answer in answers])
-        self.trie = Trie(sequences, end)
-        self.table = TokenTable([[*tokens, end] for tokens in sequences])
+    def known_passes(self) -> Passes:
+        """Return the same of reading every answer once, whatever the ranking needs."""
+        ...
 
 
 class TitleScorer:
@@ -68,38 +65,62 @@ class TitleScorer:
 
     def __init__(self, *, answers: AnswerTokens, beams: int | None) -> None:
         self.answers, self.beams = answers, beams
+        self.choices = None if answers.tokens_V is None else len(answers.tokens_V)
 
     def loss(
         self, model: UserLLM, memory: UserMemory | None, prompt: TokenBatch, labels_B: Tensor
     ) -> Tensor:
-        """Return the mean cross-entropy of the true answers' tokens."""
-        answer = self.answers.table.rows(labels_B.cpu().numpy()).to(labels_B.device)
-        return token_loss(model, memory, prompt, answer)
+        """Return the mean cross-entropy of the true answers' tokens, each counting the same."""
+        answers, numbers = self.answers, labels_B.cpu().numpy()
+        answer = answers.table.rows(numbers).to(labels_B.device)
+        nodes_BT = answers.paths.rows(numbers).to(labels_B.device).ids_BT
+        known, above_BSD = answers.texts.read(model, prompt), None
+        if known is not None:
+            above_BSD = torch.cat([known.prompt(), known.nodes(nodes_BT)], dim=1)
+        logits_BTV = model.answer_logits(
+            memory, prompt, answer, tokens_V=answers.tokens_V, above_BSD=above_BSD
+        )
+        return answers.loss(logits_BTV, nodes_BT, answer.mask_BT)
 
     def scores(self, model: UserLLM, memory: UserMemory | None, prompt: TokenBatch) -> Tensor:
         """Return the answers' log-likelihoods; -inf for those the beam did not reach."""
-        prefill = model.prefill(memory, prompt)
+        known = self.answers.texts.read(model, prompt)
+        prefill = model.prefill(
+            memory,
+            prompt,
+            tokens_V=self.answers.tokens_V,
+            above_BSD=None if known is None else known.prompt(),
+        )
         if self.beams is None:
-            return exhaustive_scores(model, prefill, self.answers.trie)
-        return beam_scores(model, prefill, self.answers.trie, self.beams)
+            return exhaustive_scores(model, prefill, self.answers, known)
+        return beam_scores(model, prefill, self.answers, self.beams, known)
 
     def training_lengths(self, labels_B: Ints) -> tuple[Count, Count]:
         """Return the answers' token counts."""
         tokens = self.answers.table.lengths[labels_B].astype(np.float64)
         return tokens, tokens + 1
 
-    def extensions(self) -> list[tuple[float, float]]:
+    def extensions(self) -> Passes:
         """Return the sizes of the tree's pieces, or of a full beam's levels."""
         trie = self.answers.trie
         if self.beams is None:
-            return [(len(piece.nodes_C),) * 2 for piece in trie.pieces(PIECE)]
+            return _sizes(trie.pieces(PIECE, branching=self.answers.branching))
         inner = np.bincount(trie.depth_N[~trie.is_leaf_N])
         levels = np.minimum(inner, self.beams)
         return list(zip(levels.tolist(), np.cumsum(levels).tolist(), strict=True))
 
+    def known_passes(self) -> Passes:
+        """Return the sizes of all pieces of the tree."""
+        return _sizes(self.answers.trie.pieces(PIECE))
+
 
 class ItemScorer:
     """Answers are items: train and rank through the item head, in one forward pass."""
+
+    choices: int | None = None
+
+    def __init__(self) -> None:
+        self.texts = KnownTexts(Trie([], 0))
 
     def loss(
         self, model: UserLLM, memory: UserMemory | None, prompt: TokenBatch, labels_B: Tensor
@@ -109,15 +130,25 @@ class ItemScorer:
 
     def scores(self, model: UserLLM, memory: UserMemory | None, prompt: TokenBatch) -> Tensor:
         """Return one score per item, without the special ids."""
-        return model.item_scores(memory, prompt)[:, FIRST_ID:].float()
+        known = self.texts.read(model, prompt)
+        above_BSD = None if known is None else known.prompt()
+        return model.item_scores(memory, prompt, above_BSD=above_BSD)[:, FIRST_ID:].float()
 
     def training_lengths(self, labels_B: Ints) -> tuple[Count, Count]:
         """Nothing is read after the prompt."""
         return 0.0, 0.0
 
-    def extensions(self) -> list[tuple[float, float]]:
+    def extensions(self) -> Passes:
         """Nothing is read after the prompt."""
         return []
+
+    def known_passes(self) -> Passes:
+        """Nothing is read after the prompt."""
+        return []
+
+
+def _sizes(pieces: Iterable[Piece]) -> Passes:
+    return [(float(len(piece.nodes_C)),) * 2 for piece in pieces]
 
 
 def token_loss(

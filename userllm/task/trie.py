@@ -6,12 +6,16 @@ scored in one forward pass under a mask that lets every node see its ancestors.
 Shape suffixes: N nodes, A answers, C nodes of one piece.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+PIECES_KEPT = 1024
+"""Pieces that are not cut out anew each time: more than a catalogue has that is read whole."""
 
 
 @dataclass(frozen=True)
@@ -68,31 +72,55 @@ class Trie:
         self.child_order = np.argsort(self.parent_N, kind="stable")
         counts = np.bincount(self.parent_N + 1, minlength=len(tokens) + 1)
         self.child_start = np.concatenate([[0], np.cumsum(counts)])
+        self.children_N = np.diff(self.child_start)[1:]
+        self.piece = lru_cache(PIECES_KEPT)(self._piece)
 
     def children(self, node: int) -> Ints:
         """Return the children of a node; -1 is the root."""
         kids: Ints = self.child_order[self.child_start[node + 1] : self.child_start[node + 2]]
         return kids
 
-    def pieces(self, size: int) -> list[Piece]:
-        """Cut the inner nodes into pieces of ``size`` new nodes, each with its ancestors."""
-        inner = np.flatnonzero(~self.is_leaf_N)
-        return [self._piece(inner[first : first + size]) for first in range(0, len(inner), size)]
+    def siblings(self, node: int) -> int:
+        """Return among how many nodes with the same parent a node is, itself included."""
+        return len(self.children(int(self.parent_N[node])))
 
-    def _piece(self, new: Ints) -> Piece:
+    def inner(self, *, branching: bool) -> Ints:
+        """Return the nodes with children; with ``branching``, those that a choice still follows."""
+        if not branching:
+            return np.flatnonzero(~self.is_leaf_N)
+        leads_N = self.children_N > 1
+        for depth in range(int(self.depth_N.max(initial=0)), 0, -1):
+            leads_N[self.parent_N[leads_N & (self.depth_N == depth)]] = True
+        return np.flatnonzero(leads_N)
+
+    def path(self, answer: int) -> list[int]:
+        """Return the nodes from the root's child to the answer's leaf."""
+        nodes, node = [], int(self.leaf_A[answer])
+        while node >= 0:
+            nodes.append(node)
+            node = int(self.parent_N[node])
+        return nodes[::-1]
+
+    def pieces(self, size: int, *, branching: bool = False) -> Iterator[Piece]:
+        """Cut the inner nodes into pieces of ``size`` new nodes, each with its ancestors."""
+        inner = self.inner(branching=branching)
+        for first in range(0, len(inner), size):
+            yield self.piece(tuple(inner[first : first + size].tolist()))
+
+    def _piece(self, new: tuple[int, ...]) -> Piece:
         ancestors: list[int] = []
         node = int(self.parent_N[new[0]])
         while node >= 0:
             ancestors.append(node)
             node = int(self.parent_N[node])
-        nodes = np.concatenate([np.array(ancestors[::-1], dtype=np.int64), new])
+        nodes = np.array([*ancestors[::-1], *new], dtype=np.int64)
         row_of = {int(n): row for row, n in enumerate(nodes)}
         visible = np.eye(len(nodes), dtype=bool)
         for row, n in enumerate(nodes):
             parent = int(self.parent_N[n])
             if parent >= 0:
                 visible[row] |= visible[row_of[parent]]
-        children = np.concatenate([self.children(int(n)) for n in new])
+        children = np.concatenate([self.children(n) for n in new])
         readers = np.array([row_of[int(self.parent_N[c])] for c in children], dtype=np.int64)
         return Piece(nodes, visible, children, readers)
 

@@ -13,11 +13,11 @@ from torch import Tensor
 from userllm.context.model import UserLLM
 from userllm.cost.flops import Count
 from userllm.data.progress import track
+from userllm.encoder.memory import UserMemory
 from userllm.task.batch import Material, QuestionBatch, QuestionReader
 from userllm.task.exam import SHOWN, Answered
 from userllm.task.prompt import TokenTable, tokenize
-from userllm.task.protocol import Ints, OpenSubject, Questions
-from userllm.task.ranking import chunks
+from userllm.task.protocol import Ints, OpenSubject, Passes, Questions
 from userllm.task.scorer import token_loss
 
 
@@ -43,6 +43,14 @@ class WritingExam:
         """How often an answer reads the prompt: every beam does."""
         return self.subject.beams
 
+    @property
+    def choices(self) -> None:
+        """Any token may be written."""
+
+    @property
+    def known_passes(self) -> None:
+        """What is written does not repeat."""
+
     def loss(self, model: UserLLM, batch: QuestionBatch) -> Tensor:
         """Return the mean cross-entropy of the true texts' tokens."""
         table = self._tokens(batch.labels_B.cpu().numpy())
@@ -54,7 +62,7 @@ class WritingExam:
         tokens = self._tokens(labels_B).lengths.astype(np.float64)
         return tokens, tokens + 1
 
-    def extensions(self, tokens: float) -> list[tuple[float, float]]:
+    def extensions(self, tokens: float) -> Passes:
         """Return one pass for all tokens but the first, which the prompt's last position gives.
 
         Work is linear in how many are read and in how many positions each of them sees, so the
@@ -63,11 +71,13 @@ class WritingExam:
         read = max(tokens - 1.0, 0.0)
         return [(self.subject.beams * read, tokens / 2)] if read else []
 
-    def answer(self, model: UserLLM, batch: QuestionBatch) -> Tensor:
+    def answer(
+        self, model: UserLLM, batch: QuestionBatch, memory: UserMemory | None = None
+    ) -> Tensor:
         """Return the tokens that a model writes ``[B, A]``."""
         with torch.inference_mode():
             return model.generate(
-                model.read_user(batch.events),
+                model.read_user(batch.events) if memory is None else memory,
                 batch.prompt,
                 beams=self.subject.beams,
                 limit=self.subject.max_answer_tokens,
@@ -78,13 +88,14 @@ class WritingExam:
         self, model: UserLLM, asked: Questions, *, batch_size: int, device: torch.device
     ) -> Answered:
         """Let a model write the answer to every question."""
-        texts: list[str] = []
+        texts = [""] * len(asked)
         tokens = 0
-        batches = list(chunks(len(asked), batch_size))
-        for first, last in track(batches, "asking users", len(batches)):
-            batch = self.reader(asked.users[first:last], asked.cuts[first:last]).to(device)
+        batches = asked.by_length(batch_size)
+        for rows in track(batches, "asking users", len(batches)):
+            batch = self.reader(asked.users[rows], asked.cuts[rows]).to(device)
             written, lengths = self._read_back(self.answer(model, batch))
-            texts += written
+            for row, text in zip(rows.tolist(), written, strict=True):
+                texts[row] = text
             tokens += int(lengths.sum())
         return self._judged(texts, asked, tokens / max(len(asked), 1))
 

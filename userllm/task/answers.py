@@ -1,0 +1,88 @@
+"""The answers of a closed set as tokens, and among which tokens an answer's next one is chosen.
+
+Shape suffixes: B batch, T steps, A answers, M children of one node, N trie nodes, V tokens that
+are told apart.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from userllm.task.children import ChildTable
+from userllm.task.known_text import KnownTexts
+from userllm.task.prompt import TokenTable
+from userllm.task.protocol import Softmax
+from userllm.task.trie import Trie
+
+
+class AnswerTokens:
+    """The answers' token sequences, as rows for training and as a trie for ranking.
+
+    Args:
+        sequences: Token ids of every answer.
+        end: Token that ends an answer.
+        softmax: Among which tokens each next one is chosen: all of the ``vocabulary`` (the
+            likelihood that the language model gives a text), those of the ``catalogue`` (that
+            occur in some answer), or the ``siblings``, those that continue some answer from
+            here (what constrained decoding draws from: the likelihoods of all answers add up
+            to one).
+
+    Attributes:
+        tokens_V: Tokens whose logits are needed; None is the whole vocabulary.
+        column_N: Column of each trie node's token among these logits.
+        table: Token ids of each answer, as far as they are chosen.
+        paths: The trie nodes of these.
+        texts: What need not be read again.
+    """
+
+    def __init__(self, *, sequences: list[list[int]], end: int, softmax: Softmax) -> None:
+        self.softmax = softmax
+        self.trie = Trie(sequences, end)
+        paths = [self.trie.path(answer) for answer in range(len(sequences))]
+        if self.branching:
+            paths = [self._up_to_the_last_choice(path) for path in paths]
+        self.paths = TokenTable(paths)
+        self.table = TokenTable([self.trie.token_N[path].tolist() for path in paths])
+        self.tokens_V: Tensor | None = None
+        self.column_N = self.trie.token_N
+        if softmax != "vocabulary":
+            tokens_V, self.column_N = np.unique(self.trie.token_N, return_inverse=True)
+            self.tokens_V = torch.from_numpy(tokens_V)
+        self.texts = KnownTexts(self.trie)
+        self._children: ChildTable | None = None
+
+    @property
+    def branching(self) -> bool:
+        """Whether nodes that no choice follows need not be read."""
+        return self.softmax == "siblings"
+
+    def _up_to_the_last_choice(self, path: list[int]) -> list[int]:
+        """Return a path without the steps at its end that have no alternative."""
+        chosen = [step for step, node in enumerate(path) if self.trie.siblings(node) > 1]
+        return path[: max(chosen, default=0) + 1]
+
+    def children(self, device: torch.device) -> ChildTable:
+        """Return the trie's children as tensors on a device."""
+        if self._children is None or self._children.token_N.device != device:
+            self._children = ChildTable(
+                self.trie, self.column_N, siblings=self.branching, device=device
+            )
+        return self._children
+
+    def loss(self, logits_BTV: Tensor, nodes_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        """Return the mean cross-entropy of the steps of answers.
+
+        Args:
+            logits_BTV: Logits that predict each step.
+            nodes_BT: The trie node of each step.
+            mask_BT: False where an answer has ended.
+        """
+        table = self.children(nodes_BT.device)
+        if not self.branching:
+            columns = table.column_N[nodes_BT[mask_BT]]
+            return F.cross_entropy(logits_BTV[mask_BT].float(), columns)
+        kids_BTM = table.children(table.parent_N[nodes_BT])
+        log_BTM = table.log_probs(logits_BTV, kids_BTM)
+        is_it_BTM = kids_BTM == nodes_BT[:, :, None]
+        return -log_BTM.masked_fill(~is_it_BTM, 0.0).sum(dim=2)[mask_BT].mean()
