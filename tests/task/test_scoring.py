@@ -15,7 +15,7 @@ from userllm.task.beam import beam_scores, top_overlap
 from userllm.task.likelihood import exhaustive_scores
 from userllm.task.protocol import Softmax
 from userllm.task.scorer import TitleScorer
-from userllm.task.trie import Trie
+from userllm.task.trie import Trie, until_decided
 
 END = 2
 TITLES = [
@@ -89,14 +89,14 @@ def test_scoring_leaves_the_prompt_cache_as_it_was() -> None:
 
 
 def test_equal_titles_share_a_leaf_and_prefixes_do_not() -> None:
-    trie = Trie(TITLES, END)
+    trie = Trie([[*title, END] for title in TITLES])
     assert trie.leaf_A[0] == trie.leaf_A[7]
     assert len(set(trie.leaf_A.tolist())) == len(TITLES) - 1
     assert trie.is_leaf_N.sum() == len(TITLES) - 1
 
 
 def test_pieces_score_every_node_below_the_first_level_once() -> None:
-    trie = Trie(TITLES, END)
+    trie = Trie([[*title, END] for title in TITLES])
     for size in (1, 2, 100):
         scored = np.concatenate([piece.children for piece in trie.pieces(size)])
         assert sorted(scored) == sorted(np.flatnonzero(trie.parent_N >= 0))
@@ -127,17 +127,20 @@ def test_among_siblings_the_probabilities_of_different_titles_sum_to_one(family:
     torch.testing.assert_close(wide, exact, atol=1e-5, rtol=1e-5)
 
 
-def test_nodes_that_no_choice_follows_are_not_read() -> None:
-    trie = Trie(TITLES, END)
-    read = trie.inner(branching=True)
-    followed = {
-        node
-        for answer in range(len(TITLES))
-        for depth, node in enumerate(trie.path(answer))
-        if any(trie.children_N[later] > 1 for later in trie.path(answer)[depth:])
-    }
-    assert set(read.tolist()) == followed
-    assert 0 < len(read) < len(trie.inner(branching=False))
+def test_what_no_choice_follows_is_not_read() -> None:
+    steps = until_decided([[*title, END] for title in TITLES])
+    assert steps == [
+        [5, 6, 7],
+        [5, 6, END],
+        [5, 9],
+        [8, END],
+        [8, 8, END],
+        [8, 8, 8],
+        [10],
+        [5, 6, 7],
+        [30],
+    ]
+    assert until_decided([[3, 4, END]]) == [[3]]
 
 
 @pytest.mark.parametrize("softmax", ["vocabulary", "catalogue", "siblings"])

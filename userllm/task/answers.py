@@ -13,7 +13,7 @@ from userllm.task.children import ChildTable
 from userllm.task.known_text import KnownTexts
 from userllm.task.prompt import TokenTable
 from userllm.task.protocol import Softmax
-from userllm.task.trie import Trie
+from userllm.task.trie import Trie, until_decided
 
 
 class AnswerTokens:
@@ -26,7 +26,7 @@ class AnswerTokens:
             likelihood that the language model gives a text), those of the ``catalogue`` (that
             occur in some answer), or the ``siblings``, those that continue some answer from
             here (what constrained decoding draws from: the likelihoods of all answers add up
-            to one).
+            to one). There, what follows the last choice is certain and is not read.
 
     Attributes:
         tokens_V: Tokens whose logits are needed; None is the whole vocabulary.
@@ -38,12 +38,11 @@ class AnswerTokens:
 
     def __init__(self, *, sequences: list[list[int]], end: int, softmax: Softmax) -> None:
         self.softmax = softmax
-        self.trie = Trie(sequences, end)
-        paths = [self.trie.path(answer) for answer in range(len(sequences))]
-        if self.branching:
-            paths = [self._up_to_the_last_choice(path) for path in paths]
-        self.paths = TokenTable(paths)
-        self.table = TokenTable([self.trie.token_N[path].tolist() for path in paths])
+        whole = [[*tokens, end] for tokens in sequences]
+        steps = until_decided(whole) if softmax == "siblings" else whole
+        self.table = TokenTable(steps)
+        self.trie = Trie(steps)
+        self.paths = TokenTable([self.trie.path(answer) for answer in range(len(steps))])
         self.tokens_V: Tensor | None = None
         self.column_N = self.trie.token_N
         if softmax != "vocabulary":
@@ -52,21 +51,14 @@ class AnswerTokens:
         self.texts = KnownTexts(self.trie)
         self._children: ChildTable | None = None
 
-    @property
-    def branching(self) -> bool:
-        """Whether nodes that no choice follows need not be read."""
-        return self.softmax == "siblings"
-
-    def _up_to_the_last_choice(self, path: list[int]) -> list[int]:
-        """Return a path without the steps at its end that have no alternative."""
-        chosen = [step for step, node in enumerate(path) if self.trie.siblings(node) > 1]
-        return path[: max(chosen, default=0) + 1]
-
     def children(self, device: torch.device) -> ChildTable:
         """Return the trie's children as tensors on a device."""
         if self._children is None or self._children.token_N.device != device:
             self._children = ChildTable(
-                self.trie, self.column_N, siblings=self.branching, device=device
+                self.trie,
+                self.column_N,
+                siblings=self.softmax == "siblings",
+                device=device,
             )
         return self._children
 
@@ -79,7 +71,7 @@ class AnswerTokens:
             mask_BT: False where an answer has ended.
         """
         table = self.children(nodes_BT.device)
-        if not self.branching:
+        if self.softmax != "siblings":
             columns = table.column_N[nodes_BT[mask_BT]]
             return F.cross_entropy(logits_BTV[mask_BT].float(), columns)
         kids_BTM = table.children(table.parent_N[nodes_BT])

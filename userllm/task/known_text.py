@@ -72,7 +72,7 @@ class KnownText:
         self.model, self.trunk, self.trie = model, trunk, trie
         self._scratch = tempfile.TemporaryDirectory(prefix="userllm-", ignore_cleanup_errors=True)
         self._prompts: dict[bytes, _Prompt] = {}
-        self._inner = trie.inner(branching=False)
+        self._inner = trie.inner()
 
     def read(self, prompt: TokenBatch) -> "KnownBatch":
         """Return what is known of a batch of prompts; new ones are read."""

@@ -35,7 +35,7 @@ def exhaustive_scores(
     steps_BN[:, torch.from_numpy(roots).to(device)] = _steps(
         prefill.logits_BV[:, None], answers, roots, at_root
     )
-    for piece in trie.pieces(PIECE, branching=answers.branching):
+    for piece in trie.pieces(PIECE):
         _read_piece(model, prefill, answers, known, piece, steps_BN)
     totals_BN = _sum_along_paths(steps_BN, trie)
     return totals_BN[:, torch.from_numpy(trie.leaf_A).to(device)]

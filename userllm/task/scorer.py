@@ -104,7 +104,7 @@ class TitleScorer:
         """Return the sizes of the tree's pieces, or of a full beam's levels."""
         trie = self.answers.trie
         if self.beams is None:
-            return _sizes(trie.pieces(PIECE, branching=self.answers.branching))
+            return _sizes(trie.pieces(PIECE))
         inner = np.bincount(trie.depth_N[~trie.is_leaf_N])
         levels = np.minimum(inner, self.beams)
         return list(zip(levels.tolist(), np.cumsum(levels).tolist(), strict=True))
@@ -120,7 +120,7 @@ class ItemScorer:
     choices: int | None = None
 
     def __init__(self) -> None:
-        self.texts = KnownTexts(Trie([], 0))
+        self.texts = KnownTexts(Trie([]))
 
     def loss(
         self, model: UserLLM, memory: UserMemory | None, prompt: TokenBatch, labels_B: Tensor

@@ -36,23 +36,21 @@ class Piece:
 
 
 class Trie:
-    """A prefix tree over token sequences that all end with the same terminator.
+    """A prefix tree over token sequences of which none is the beginning of another.
 
-    The terminator makes the set prefix-free: no answer is the beginning of another, and every leaf
-    is the end of an answer. Equal sequences (remakes with the same name) share a leaf.
+    So every leaf is the end of an answer. Equal sequences (remakes with the same name) share one.
 
     Args:
-        sequences: Token ids of each answer, without terminator.
-        terminator: Token that ends an answer.
+        sequences: Token ids of each answer; ending all with one token makes them such.
     """
 
-    def __init__(self, sequences: list[list[int]], terminator: int) -> None:
+    def __init__(self, sequences: list[list[int]]) -> None:
         tokens, parents, depths = [], [], []
         leaf_A = np.zeros(len(sequences), dtype=np.int64)
         path: list[int] = []
         previous: list[int] = []
         for answer in sorted(range(len(sequences)), key=sequences.__getitem__):
-            sequence = [*sequences[answer], terminator]
+            sequence = sequences[answer]
             shared = _common_prefix(previous, sequence)
             del path[shared:]
             for token in sequence[shared:]:
@@ -72,7 +70,6 @@ class Trie:
         self.child_order = np.argsort(self.parent_N, kind="stable")
         counts = np.bincount(self.parent_N + 1, minlength=len(tokens) + 1)
         self.child_start = np.concatenate([[0], np.cumsum(counts)])
-        self.children_N = np.diff(self.child_start)[1:]
         self.piece = lru_cache(PIECES_KEPT)(self._piece)
 
     def children(self, node: int) -> Ints:
@@ -80,18 +77,9 @@ class Trie:
         kids: Ints = self.child_order[self.child_start[node + 1] : self.child_start[node + 2]]
         return kids
 
-    def siblings(self, node: int) -> int:
-        """Return among how many nodes with the same parent a node is, itself included."""
-        return len(self.children(int(self.parent_N[node])))
-
-    def inner(self, *, branching: bool) -> Ints:
-        """Return the nodes with children; with ``branching``, those that a choice still follows."""
-        if not branching:
-            return np.flatnonzero(~self.is_leaf_N)
-        leads_N = self.children_N > 1
-        for depth in range(int(self.depth_N.max(initial=0)), 0, -1):
-            leads_N[self.parent_N[leads_N & (self.depth_N == depth)]] = True
-        return np.flatnonzero(leads_N)
+    def inner(self) -> Ints:
+        """Return the nodes with children."""
+        return np.flatnonzero(~self.is_leaf_N)
 
     def path(self, answer: int) -> list[int]:
         """Return the nodes from the root's child to the answer's leaf."""
@@ -101,9 +89,9 @@ class Trie:
             node = int(self.parent_N[node])
         return nodes[::-1]
 
-    def pieces(self, size: int, *, branching: bool = False) -> Iterator[Piece]:
+    def pieces(self, size: int) -> Iterator[Piece]:
         """Cut the inner nodes into pieces of ``size`` new nodes, each with its ancestors."""
-        inner = self.inner(branching=branching)
+        inner = self.inner()
         for first in range(0, len(inner), size):
             yield self.piece(tuple(inner[first : first + size].tolist()))
 
@@ -123,6 +111,22 @@ class Trie:
         children = np.concatenate([self.children(n) for n in new])
         readers = np.array([row_of[int(self.parent_N[c])] for c in children], dtype=np.int64)
         return Piece(nodes, visible, children, readers)
+
+
+def until_decided(sequences: list[list[int]]) -> list[list[int]]:
+    """Return each sequence up to the last token that has an alternative, one token at the least."""
+    trie = Trie(sequences)
+    return [sequence[: _choices(trie, answer)] for answer, sequence in enumerate(sequences)]
+
+
+def _choices(trie: Trie, answer: int) -> int:
+    path = trie.path(answer)
+    chosen = [
+        step + 1
+        for step, node in enumerate(path)
+        if len(trie.children(int(trie.parent_N[node]))) > 1
+    ]
+    return max(chosen, default=1)
 
 
 def _common_prefix(first: list[int], second: list[int]) -> int:
