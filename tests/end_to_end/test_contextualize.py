@@ -155,6 +155,33 @@ def test_the_same_training_budget_buys_fewer_examples_of_a_longer_prompt(runs: P
         assert 1e10 - one_step < cost["training_flops"] <= 1e10
 
 
+@pytest.mark.parametrize(
+    "task",
+    [
+        ["task=next_item", "task.scorer=exhaustive", "task.softmax=siblings", *FEW],
+        ["task=next_item"],
+    ],
+    ids=["titles", "item_head"],
+)
+def test_reusing_text_changes_what_a_run_costs_and_nothing_else(
+    runs: Path, task: list[str]
+) -> None:
+    words = ["context=cross_attention", "context.layers=1"]
+    kept, anew = (
+        contextualize(runs, *words, *task, f"training.reuse_text={reuse}")
+        for reuse in ("true", "false")
+    )
+    outcomes = [result_of(one)["outcomes"][0] for one in (kept, anew)]
+    for name, weight in weights_of(kept).items():
+        torch.testing.assert_close(weight, weights_of(anew)[name], atol=1e-4, rtol=1e-3)
+    first, second = outcomes
+    assert first["metrics"].keys() == second["metrics"].keys()
+    assert first["cost"]["flops_parts"]["blocks"] < second["cost"]["flops_parts"]["blocks"]
+    assert first["cost"]["training_flops"] < second["cost"]["training_flops"]
+    frames = [pl.read_parquet(Path(one.folder) / "per_user.parquet") for one in (kept, anew)]
+    assert frames[0].equals(frames[1])
+
+
 def test_a_budget_too_small_for_one_step_is_refused(runs: Path) -> None:
     outcome = contextualize(runs, "training.flops=1")
     assert outcome.state == "failed"
