@@ -7,7 +7,7 @@ from encoder_events import hand_corpus
 
 from userllm.data.vocabulary import FIRST_ID
 from userllm.encoder.markov import WindowedMarkov
-from userllm.encoder.popularity import Popularity
+from userllm.encoder.popularity import Popularity, events_of_targets
 from userllm.encoder.ranking import EncoderScorer, rank_next_item, seen_items
 from userllm.metric.ranking import Ranking
 
@@ -17,6 +17,12 @@ def test_popularity_counts_training_events_only():
     scores = Popularity().fit(corpus, split).scores(np.array([0, 1]), np.array([3, 2]))
     assert scores[:, FIRST_ID:].tolist() == [[1, 3, 1, 0]] * 2
     assert torch.isneginf(scores[:, :FIRST_ID]).all()
+
+
+def test_events_of_a_target_are_those_of_training_whoever_met_it_later():
+    corpus, split = hand_corpus([[0, 1, 1, 2], [1, 2, 2, 3]], items=4, train_end=[3, 2])
+    counted = events_of_targets(corpus, split, np.array([0, 1, 0]), np.array([3, 3, 1]))
+    assert counted.tolist() == [1, 0, 3]
 
 
 def test_markov_equals_an_example_worked_out_by_hand():

@@ -34,6 +34,14 @@ class Popularity:
         return self.counts_I.repeat(len(users), 1)
 
 
+def events_of_targets(corpus: Corpus, split: Split, users: Ids, cuts: Ids) -> Ids:
+    """Return in how many training events the item at each cut occurs, [B]; 0 is an unseen item."""
+    counts_I = Popularity().fit(corpus, split).counts_I.clamp(min=0).numpy().astype(np.int64)
+    at = np.asarray(corpus.offsets)[users] + cuts
+    events: Ids = counts_I[corpus.features[ITEM_FEATURE][at]]
+    return events
+
+
 def training_positions(corpus: Corpus, split: Split) -> Ids:
     """Return the flat positions of all training events, user by user."""
     ends_N = split.train_end

@@ -20,7 +20,7 @@ from userllm.data.split import Split
 from userllm.encoder.lit import EncoderModule, WindowBatches, encoder_groups
 from userllm.encoder.load import encoder_inputs, load_weights
 from userllm.encoder.markov import WindowedMarkov
-from userllm.encoder.popularity import Popularity
+from userllm.encoder.popularity import Popularity, events_of_targets
 from userllm.encoder.protocol import UserEncoder
 from userllm.encoder.ranking import EncoderScorer, Scorer, rank_next_item
 from userllm.metric.interval import interval
@@ -189,6 +189,7 @@ def user_frame(
             "user": names,
             **per_user,
             "history_length": ends,
+            "target_events": events_of_targets(stage.corpus, stage.split, users, ends),
         }
     )
 

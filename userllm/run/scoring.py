@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from userllm.data.columns import CATEGORIES, RATING, TITLE, USER
 from userllm.data.vocabulary import FIRST_ID, ITEM_FEATURE, RATING_FEATURE
+from userllm.encoder.popularity import events_of_targets
 from userllm.metric.interval import interval
 from userllm.report.outcome import outcome_table, retention_table
 from userllm.report.terminal import wide_console
@@ -117,6 +118,8 @@ def _per_user(
 ) -> list[pl.DataFrame]:
     """Return one row per method and question, so that comparisons can be paired."""
     names = assembly.corpus.users[USER].cast(pl.String).gather(asked.users)
+    split = assembly.material.split
+    popularity = events_of_targets(assembly.corpus, split, asked.users, asked.cuts)
     return [
         pl.DataFrame(
             {
@@ -126,6 +129,7 @@ def _per_user(
                 "user": names,
                 **one.metrics,
                 "history_length": asked.cuts,
+                "target_events": popularity,
             }
         )
         for method, one in answered.items()
