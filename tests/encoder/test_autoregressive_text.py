@@ -24,6 +24,7 @@ SETTINGS = {
     "width": 16,
     "layers": 1,
     "heads": 2,
+    "feed_forward": 4,
     "dropout": 0.0,
     "attention_dropout": 0.0,
     "max_events": 12,
@@ -45,6 +46,7 @@ def make(vocabulary, catalogue, *, item_ids, features=("item", "category", "rati
         features=list(features),
         feature_width={"item": 16, "category": 4, "rating": 3},
         softmax=ExactSoftmax(memory_mib=1),
+        cache=None,
         **SETTINGS,
     )
 
@@ -191,6 +193,7 @@ def test_a_loaded_encoder_finds_the_same_text_vectors_again(corpus, gather, tmp_
         "item_ids": item_ids,
         "features": ["item", "category", "rating"],
         "feature_width": {"item": 16, "category": 4, "rating": 3},
+        "cache": None,
         **SETTINGS,
     }
     OmegaConf.save({"encoder": node}, tmp_path / "config.yaml")

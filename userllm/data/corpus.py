@@ -55,7 +55,7 @@ class Corpus:
         fingerprint: sha256 over the content; two corpora with the same one are the same.
         offsets: int64 [N+1]; user n owns the flat positions ``offsets[n] .. offsets[n+1] - 1``.
         timestamps: int64, flat, seconds since 1970, ascending inside a user.
-        features: Per event, flat: "item" (int32) and "rating" (int16) ids.
+        features: Per event, flat: "item" (int32) and "rating" (int16) ids, and those added.
         item_categories: int16 or int32 [I+3, G]; category ids by item id, padded with 0.
         category_names: The category of id ``index + 3``.
         rating_values: The rating of id ``index + 3``.
@@ -108,6 +108,13 @@ class Corpus:
     def _array(self, name: str) -> Array:
         array: Array = np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
         return array
+
+    def add_feature(self, name: str, flat: Array) -> None:
+        """Let batches hold one more feature, those of gathers made before included.
+
+        An encoder asks for it when it is built, which is after the questions about the users are.
+        """
+        self.features[name] = flat
 
     def texts(self, positions: Array) -> list[str]:
         """Return what was written at each flat position; "" where nothing was."""

@@ -26,7 +26,8 @@ class EventBatch:
     """Histories of B users, oldest event first, padded with 0 on the right.
 
     Attributes:
-        features: int64 ids per feature: "item" [B, L], "rating" [B, L], "category" [B, L, G].
+        features: int64 ids per feature: "item" [B, L], "rating" [B, L], "category" [B, L, G],
+            and "text" [B, L] where an encoder reads what users wrote.
         mask: bool [B, L]; False where there is only padding.
     """
 
@@ -70,7 +71,10 @@ def _take(flat: Array, index_BL: Array, mask_BL: NDArray[np.bool_]) -> Array:
 
 
 class HistoryGather:
-    """Makes batches of histories straight from a corpus's flat arrays."""
+    """Makes batches of histories straight from a corpus's flat arrays.
+
+    A feature that is added to the corpus later is in the batches made from then on.
+    """
 
     def __init__(self, corpus: Corpus) -> None:
         self.offsets = np.asarray(corpus.offsets)

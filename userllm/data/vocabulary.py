@@ -16,6 +16,8 @@ FIRST_ID = 3
 ITEM_FEATURE = "item"
 CATEGORY_FEATURE = "category"
 RATING_FEATURE = "rating"
+TEXT_FEATURE = "text"
+"""What the user wrote; read and never predicted, so no `Vocabulary` has a size for it."""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from userllm.data.vocabulary import FIRST_ID, ITEM_FEATURE, Vocabulary
+from userllm.data.vocabulary import FIRST_ID, ITEM_FEATURE, TEXT_FEATURE, Vocabulary
 from userllm.encoder.embedding import INITIAL_STD, EventEmbedding
+from userllm.encoder.event_text_table import EventTextTable
 
 
 class TextTable(nn.Module):
@@ -57,15 +58,18 @@ class TextTable(nn.Module):
 
 
 class TextEventEmbedding(EventEmbedding):
-    """An event embedding that reads items by their texts; see `EventEmbedding`.
+    """An event embedding that reads items, and what users wrote, by texts; see `EventEmbedding`.
+
+    What was written is in none of ``tables``, which are what heads predict with.
 
     Args:
         vocabulary: Sizes of the id spaces.
-        features: Names of the features to read.
+        features: Names of the features to read, without the text.
         feature_width: Width F of each feature's table.
         width: Width E of the result.
         vectors_IW: Text vectors of the items.
         item_ids: Whether every item also has a learned vector.
+        written: Reads what users wrote, of width ``feature_width["text"]``; None reads none of it.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class TextEventEmbedding(EventEmbedding):
         width: int,
         vectors_IW: Tensor,
         item_ids: bool,
+        written: EventTextTable | None,
     ) -> None:
         super().__init__(
             vocabulary=vocabulary, features=features, feature_width=feature_width, width=width
@@ -84,6 +89,18 @@ class TextEventEmbedding(EventEmbedding):
         self.tables[ITEM_FEATURE] = TextTable(
             vectors_IW=vectors_IW, width=feature_width[ITEM_FEATURE], item_ids=item_ids
         )
+        self.written = written
+        if written is not None:
+            fused = self.project.in_features + feature_width[TEXT_FEATURE]
+            self.project = nn.Linear(fused, width)
+
+    def forward(self, ids: Mapping[str, Tensor]) -> Tensor:
+        """Return [R, E] from ids [R], or [R, G] where a feature has several values."""
+        parts = [self._look_up(name, ids[name]) for name in self.tables]
+        if self.written is not None:
+            parts.append(self.written(ids[TEXT_FEATURE]))
+        fused: Tensor = self.project(torch.cat(parts, dim=-1))
+        return fused
 
     def _look_up(self, name: str, ids: Tensor) -> Tensor:
         if name != ITEM_FEATURE:

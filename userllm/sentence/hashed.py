@@ -6,6 +6,7 @@ vectors know. For tests, smoke runs and as the floor that a language model has t
 Shape suffixes: N texts, W sentence width, K buckets.
 """
 
+import json
 import re
 from functools import cached_property
 from zlib import crc32
@@ -18,9 +19,13 @@ from torch import Tensor
 
 from userllm.data.hashing import normal
 from userllm.data.progress import track
+from userllm.sentence.protocol import Encode
 
 CHUNK = 4096
 """Texts handled at once; bounds memory."""
+
+WORDS = 300_000
+"""Words remembered; bounds memory."""
 
 
 class HashedSentence:
@@ -41,17 +46,30 @@ class HashedSentence:
         """Return W."""
         return self._width
 
+    @property
+    def identity(self) -> str:
+        """Return everything that decides a vector beside the text."""
+        return json.dumps(["hashed", self.width, self.buckets, self.ngrams, self.seed])
+
+    def load(self) -> Encode:
+        """Return the encoder of chunks of texts; it remembers words it has seen."""
+        buckets_of: dict[str, list[int]] = {}
+        return lambda texts: torch.from_numpy(self._vectors(texts, buckets_of))
+
     def encode(self, texts: list[str]) -> Tensor:
         """Return one vector per text, [N, W]; zero where a text has no letter and no digit."""
-        vectors_NW = np.zeros((len(texts), self.width), dtype=np.float32)
-        buckets_of: dict[str, list[int]] = {}
+        vectors_NW = torch.zeros(len(texts), self.width)
+        encode = self.load()
         starts = range(0, len(texts), CHUNK)
         for start in track(starts, f"hashing {len(texts):,} texts", len(starts)):
-            counts = self._counts(texts[start : start + CHUNK], buckets_of)
-            sums_NW = counts @ self._table
-            length_N1 = np.linalg.norm(sums_NW, axis=1, keepdims=True)
-            vectors_NW[start : start + CHUNK] = sums_NW / np.maximum(length_N1, 1e-12)
-        return torch.from_numpy(vectors_NW)
+            vectors_NW[start : start + CHUNK] = encode(texts[start : start + CHUNK])
+        return vectors_NW
+
+    def _vectors(self, texts: list[str], buckets_of: dict[str, list[int]]) -> NDArray[np.float32]:
+        sums_NW = self._counts(texts, buckets_of) @ self._table
+        length_N1 = np.linalg.norm(sums_NW, axis=1, keepdims=True)
+        vectors_NW: NDArray[np.float32] = sums_NW / np.maximum(length_N1, 1e-12)
+        return vectors_NW
 
     @cached_property
     def _table(self) -> NDArray[np.float32]:
@@ -61,6 +79,8 @@ class HashedSentence:
 
     def _counts(self, texts: list[str], buckets_of: dict[str, list[int]]) -> sparse.csr_array:
         """Return how often each text has a piece of each bucket, [N, K]."""
+        if len(buckets_of) > WORDS:
+            buckets_of.clear()
         columns: list[int] = []
         ends = [0]
         for text in texts:

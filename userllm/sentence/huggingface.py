@@ -70,7 +70,7 @@ class HuggingFaceSentence:
     def encode(self, texts: list[str]) -> Tensor:
         """Return one vector per text [N, W]; raise ``UserError`` when there is no such model."""
         return stored_vectors(
-            texts, identity=self._identity, width=self.width, cache=self.cache, load=self.load
+            texts, identity=self.identity, width=self.width, cache=self.cache, load=self.load
         )
 
     @cached_property
@@ -78,7 +78,7 @@ class HuggingFaceSentence:
         return self._read(AutoConfig)
 
     @cached_property
-    def _identity(self) -> str:
+    def identity(self) -> str:
         """Everything that decides a vector; a folder is known by what is in it."""
         if self.folder is None:
             weights: Any = [self.model, getattr(self._config, "_commit_hash", self.revision)]

@@ -63,17 +63,23 @@ class MiniLM:
         """Return W."""
         return 384
 
+    @property
+    def identity(self) -> str:
+        """Return everything that decides a vector beside the text."""
+        return f"{WEIGHTS_SHA256} mean normalized {self.max_tokens}"
+
     def encode(self, texts: list[str]) -> Tensor:
         """Return one vector per text [N, W]; raise ``UserError`` when the model is nowhere."""
         return stored_vectors(
             texts,
-            identity=f"{WEIGHTS_SHA256} mean normalized {self.max_tokens}",
+            identity=self.identity,
             width=self.width,
             cache=self.cache / "sentence",
-            load=self._load,
+            load=self.load,
         )
 
-    def _load(self) -> PooledModel:
+    def load(self) -> PooledModel:
+        """Return the model itself, ready to encode; raise ``UserError`` when it is nowhere."""
         folder = self._folder()
         check_sha256(folder / WEIGHTS, WEIGHTS_SHA256, "delete it, or use sentence.source=package")
         return HuggingFaceSentence(

@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from userllm.data.progress import track
 from userllm.errors import UserError
+from userllm.sentence.protocol import Encode
 
 SHARD = 1024
 """Texts per shard: seconds of work for a small model."""
@@ -29,7 +30,19 @@ SHARD = 1024
 STORED = np.float16
 """Half the disk; a unit vector loses less than one part in a thousand per number."""
 
-Encode = Callable[[list[str]], Tensor]
+Stored = NDArray[np.float16]
+
+
+class Texts(Protocol):
+    """Texts of which some are read at a time; a list is one."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        ...
+
+    def __getitem__(self, at: slice, /) -> list[str]:
+        """Return some of them."""
+        ...
 
 
 def stored_vectors(
@@ -53,13 +66,8 @@ def stored_vectors(
     vectors_NW = torch.zeros(len(texts), width)
     if not distinct:
         return vectors_NW
-    path = cache / f"{_digest(identity, distinct)}.npy"
-    if not path.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            if not path.is_file():
-                _make(path, distinct, width, load)
-    stored = np.load(path, mmap_mode="r", allow_pickle=False)
+    path = cache / f"{digest_of(identity, distinct)}.npy"
+    stored = vectors_file(distinct, path=path, width=width, load=load)
     row_of = {text: row for row, text in enumerate(distinct)}
     place = [n for n, text in enumerate(texts) if text]
     rows = [row_of[texts[n]] for n in place]
@@ -67,7 +75,29 @@ def stored_vectors(
     return vectors_NW
 
 
-def _digest(identity: str, texts: Iterable[str]) -> str:
+def vectors_file(texts: Texts, *, path: Path, width: int, load: Callable[[], Encode]) -> Stored:
+    """Return a vector per text, [N, W], memory-mapped; never all texts or vectors in memory.
+
+    Args:
+        texts: What to encode; read a shard at a time.
+        path: The file; made now unless it is there.
+        width: W.
+        load: Called at most once, and only when something has to be encoded.
+
+    Raises:
+        UserError: The model gives vectors of another width or that are not finite.
+    """
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if not path.is_file():
+                _make(path, texts, width, load)
+    stored: Stored = np.load(path, mmap_mode="r", allow_pickle=False)
+    return stored
+
+
+def digest_of(identity: str, texts: Iterable[str]) -> str:
+    """Return the name of the file with an encoder's vectors of some texts."""
     digest = hashlib.sha256(identity.encode())
     for text in texts:
         data = text.encode("utf-8", "surrogatepass")
@@ -76,7 +106,7 @@ def _digest(identity: str, texts: Iterable[str]) -> str:
     return digest.hexdigest()[:32]
 
 
-def _make(path: Path, texts: list[str], width: int, load: Callable[[], Encode]) -> None:
+def _make(path: Path, texts: Texts, width: int, load: Callable[[], Encode]) -> None:
     parts = path.with_suffix(".parts")
     parts.mkdir(exist_ok=True)
     starts = range(0, len(texts), SHARD)
@@ -86,18 +116,20 @@ def _make(path: Path, texts: list[str], width: int, load: Callable[[], Encode]) 
     for number in track(missing, f"encoding {len(texts):,} texts", len(missing)):
         assert encode is not None
         chunk = texts[starts[number] : starts[number] + SHARD]
-        _write(shards[number], _checked(encode(chunk), (len(chunk), width)))
-    _write(path, np.concatenate([np.load(shard, allow_pickle=False) for shard in shards]))
+        shape = (len(chunk), width)
+        _write(shards[number], [_checked(encode(chunk), shape)], shape)
+    loaded = (np.load(shard, allow_pickle=False) for shard in shards)
+    _write(path, loaded, (len(texts), width))
     shutil.rmtree(parts)
 
 
-def _checked(vectors_NW: Tensor, shape: tuple[int, int]) -> NDArray[Any]:
+def _checked(vectors_NW: Tensor, shape: tuple[int, int]) -> Stored:
     if tuple(vectors_NW.shape) != shape:
         raise UserError(
             f"the sentence model gave {tuple(vectors_NW.shape)} numbers, expected {shape}: "
             "its config.json and its weights do not belong together; save the model again"
         )
-    array: NDArray[Any] = vectors_NW.float().cpu().numpy().astype(STORED)
+    array: Stored = vectors_NW.float().cpu().numpy().astype(STORED)
     if not np.isfinite(array).all():
         raise UserError(
             "the sentence model gave vectors that are not finite numbers, or above 65,504; type "
@@ -106,12 +138,15 @@ def _checked(vectors_NW: Tensor, shape: tuple[int, int]) -> NDArray[Any]:
     return array
 
 
-def _write(path: Path, array: NDArray[Any]) -> None:
-    """Write an array whole or not at all."""
+def _write(path: Path, pieces: Iterable[Stored], shape: tuple[int, int]) -> None:
+    """Write an array, whole or not at all, piece after piece."""
+    header = {"descr": np.dtype(STORED).str, "fortran_order": False, "shape": shape}
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with draft.open("wb") as file:
-            np.save(file, array)
+            np.lib.format.write_array_header_1_0(file, header)
+            for piece in pieces:
+                file.write(np.ascontiguousarray(piece).data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)
