@@ -16,6 +16,7 @@ def _make_encoder(vocabulary, **changes):
         "heads": 4,
         "dropout": 0.1,
         "attention_dropout": 0.0,
+        "feed_forward": 4,
         "max_events": 12,
         "features": ["item", "category", "rating"],
         "feature_width": {"item": 16, "category": 4, "rating": 3},

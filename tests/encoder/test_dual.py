@@ -31,6 +31,7 @@ def make_dual(corpus):
             "heads": 4,
             "dropout": 0.0,
             "attention_dropout": 0.0,
+            "feed_forward": 4,
             "max_events": 12,
             "features": ["item", "category", "rating"],
             "feature_width": {"item": 16, "category": 8, "rating": 4},

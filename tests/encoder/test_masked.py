@@ -20,6 +20,7 @@ def make_masked(corpus):
             "heads": 4,
             "dropout": 0.0,
             "attention_dropout": 0.0,
+            "feed_forward": 4,
             "max_events": 12,
             "features": ["item", "category", "rating"],
             "feature_width": {"item": 16, "category": 4, "rating": 3},

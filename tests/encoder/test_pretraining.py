@@ -119,6 +119,7 @@ def run_folder(corpus, tmp_path_factory):
         "heads": 2,
         "dropout": 0.0,
         "attention_dropout": 0.0,
+        "feed_forward": 4,
         "max_events": 12,
         "features": ["item", "rating"],
         "feature_width": {"item": 8, "rating": 4},

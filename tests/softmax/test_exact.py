@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from userllm.softmax.exact import ExactSoftmax, linear_cross_entropy
+from userllm.softmax.exact import CACHED_ROWS, ExactSoftmax, linear_cross_entropy
 
 
 def tensors(rows=10, classes=7, width=4):
@@ -33,14 +33,30 @@ def test_no_more_scores_exist_than_asked_for(monkeypatch):
     """A mebibyte holds 262,144 scores: 26 rows of 10,000."""
     shapes = []
 
-    def addmm(bias, rows, table):
-        shapes.append((len(rows), table.shape[1]))
-        return bias + rows @ table
+    def addmm(bias, rows, table, *, out):
+        shapes.append(tuple(out.shape))
+        return out.copy_(bias + rows @ table)
 
     monkeypatch.setattr(torch, "addmm", addmm)
     inputs, target = tensors(rows=60, classes=10_000)
     ExactSoftmax(memory_mib=1).loss(*inputs, target)
     assert shapes == [(26, 10_000), (26, 10_000), (8, 10_000)]
+
+
+def test_a_cpu_works_on_few_rows_at_a_time():
+    inputs, target = tensors(rows=2 * CACHED_ROWS + 1)
+    inputs[0].data *= 30  # Where one class has nearly all of the probability.
+    chunked = with_gradients(lambda *t: ExactSoftmax(memory_mib=1).loss(*t, target), inputs)
+    whole = with_gradients(lambda h, t, b: F.cross_entropy(F.linear(h, t, b), target), inputs)
+    for one, other in zip(chunked, whole, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+def test_scores_of_any_size_have_a_finite_loss():
+    hidden, bias = torch.tensor([[1e4], [-1e4]]), torch.zeros(3)
+    table = torch.tensor([[1.0], [0.0], [-1.0]])
+    loss = ExactSoftmax(memory_mib=1).loss(hidden, table, bias, torch.tensor([2, 2]))
+    assert loss.item() == pytest.approx(1e4)
 
 
 def test_one_row_is_always_possible():

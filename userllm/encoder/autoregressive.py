@@ -15,6 +15,7 @@ from userllm.data.vocabulary import Vocabulary
 from userllm.encoder.embedding import EventEmbedding, check_features
 from userllm.encoder.heads import FeatureHeads
 from userllm.encoder.memory import UserMemory
+from userllm.encoder.reading import Reading
 from userllm.encoder.transformer import Layout, Transformer, after_begin
 from userllm.softmax.protocol import CatalogueSoftmax
 
@@ -29,6 +30,7 @@ class AutoregressiveEncoder(nn.Module):
         width: Width E of the states.
         layers: Number of blocks.
         heads: Attention heads; must divide ``width``.
+        feed_forward: Width of the feed-forward layers, in widths.
         dropout: Probability of dropping a value after the embedding and in every block.
         attention_dropout: Probability of dropping an attention weight; slow on CPU.
         max_events: Most events L it can read.
@@ -44,6 +46,7 @@ class AutoregressiveEncoder(nn.Module):
         width: int,
         layers: int,
         heads: int,
+        feed_forward: int,
         dropout: float,
         attention_dropout: float,
         max_events: int,
@@ -62,6 +65,7 @@ class AutoregressiveEncoder(nn.Module):
             layers=layers,
             width=width,
             heads=heads,
+            feed_forward=feed_forward,
             dropout=dropout,
             attention_dropout=attention_dropout,
             causal=True,
@@ -89,6 +93,36 @@ class AutoregressiveEncoder(nn.Module):
         """
         state_RE, layout = self._read(events)
         return UserMemory(layout.pad(state_RE)[:, 1:], events.mask, layout.last(state_RE))
+
+    def start(self, events: EventBatch) -> tuple[UserMemory, Reading]:
+        """Return the memory of histories, and what `append` needs to go on from there.
+
+        Raises:
+            ValueError: If there are more than ``max_events`` events.
+        """
+        mask_BP = F.pad(events.mask, (1, 0), value=True)
+        reading = Reading(mask_BP, room=self.max_events + 1)
+        state_RE, layout = self._read(events, reading)
+        state_BPE = layout.pad(state_RE)
+        reading.keep(self, state_BPE)
+        return UserMemory(state_BPE[:, 1:], events.mask, layout.last(state_RE)), reading
+
+    def append(self, reading: Reading, event: EventBatch) -> UserMemory:
+        """Return the memory after one more event of everybody, as if all were read at once.
+
+        Args:
+            reading: From `start`; the event is added to it.
+            event: One event [B, 1] per history.
+
+        Raises:
+            ValueError: If a history has ``max_events`` events already. The position of each is
+                learned, so all vectors change when the first one is dropped: start again.
+        """
+        step = reading.advance()
+        fused_BE = self.embedding({name: step.pack(ids) for name, ids in event.features.items()})
+        state_BE: Tensor = self.transformer(fused_BE, step)
+        state_BPE = reading.extend(self, state_BE)
+        return UserMemory(state_BPE[:, 1:], reading.mask()[:, 1:], state_BE)
 
     def states(self, events: EventBatch) -> Tensor:
         """Return states [B, L+1, E]: first before any event, then after each one.
@@ -130,12 +164,17 @@ class AutoregressiveEncoder(nn.Module):
         """Return the forward work of the pretraining loss of a window of so many events."""
         return self._reading_flops(events) + self.heads.flops(events)
 
+    def append_flops(self, events: Count) -> Flops:
+        """Return the work of one more event behind so many and the begin of history."""
+        read = linear(1.0, weight_count(self.embedding))
+        return read + self.transformer.append_flops(events + 2)
+
     def _reading_flops(self, positions: Count) -> Flops:
         return linear(positions, weight_count(self.embedding)) + self.transformer.flops(positions)
 
-    def _read(self, events: EventBatch) -> tuple[Tensor, Layout]:
+    def _read(self, events: EventBatch, reading: Reading | None = None) -> tuple[Tensor, Layout]:
         inputs = {name: after_begin(ids) for name, ids in events.features.items()}
-        layout = Layout(F.pad(events.mask, (1, 0), value=True))
+        layout = Layout(F.pad(events.mask, (1, 0), value=True), reading)
         return self._states(inputs, layout), layout
 
     def _states(self, inputs: Mapping[str, Tensor], layout: Layout) -> Tensor:

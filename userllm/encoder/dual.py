@@ -17,6 +17,7 @@ from userllm.encoder.contrast import BatchContrast
 from userllm.encoder.embedding import check_known
 from userllm.encoder.label_tower import LabelTower
 from userllm.encoder.memory import UserMemory
+from userllm.encoder.reading import Reading
 from userllm.encoder.transformer import Layout, after_begin
 from userllm.encoder.user_tower import UserTower
 
@@ -36,6 +37,7 @@ class DualEncoder(nn.Module):
         embeddings: Number N of vectors per history.
         layers: Blocks of each feature's Transformer.
         heads: Attention heads; must divide every width.
+        feed_forward: Width of the feed-forward layers, in widths.
         dropout: Probability of dropping a value in the user tower.
         attention_dropout: Probability of dropping an attention weight; slow on CPU.
         max_events: Most events L it can read.
@@ -45,7 +47,7 @@ class DualEncoder(nn.Module):
         contrast: How states and labels are compared.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument per key of the option's file
         self,
         *,
         vocabulary: Vocabulary,
@@ -53,6 +55,7 @@ class DualEncoder(nn.Module):
         embeddings: int,
         layers: int,
         heads: int,
+        feed_forward: int,
         dropout: float,
         attention_dropout: float,
         max_events: int,
@@ -78,6 +81,7 @@ class DualEncoder(nn.Module):
             embeddings=embeddings,
             layers=layers,
             heads=heads,
+            feed_forward=feed_forward,
             dropout=dropout,
             attention_dropout=attention_dropout,
             max_events=max_events,
@@ -102,14 +106,30 @@ class DualEncoder(nn.Module):
         Raises:
             ValueError: If there are more than ``max_events`` events.
         """
-        layout = Layout(F.pad(events.mask, (1, 0), value=True))
-        ids = {name: after_begin(ids) for name, ids in events.features.items()}
-        vectors_RNE = self.user(ids, layout)
-        vectors_BNE = layout.last(vectors_RNE.flatten(1)).unflatten(1, (self.embeddings, -1))
-        has_events_BN = events.mask.any(dim=1, keepdim=True).expand(-1, self.embeddings)
-        return UserMemory(
-            vectors_BNE, has_events_BN, self.contrast.directions(vectors_BNE.mean(dim=1))
-        )
+        return self._read(events, None)
+
+    def start(self, events: EventBatch) -> tuple[UserMemory, Reading]:
+        """Return the memory of histories, and what `append` needs to go on from there.
+
+        Raises:
+            ValueError: If there are more than ``max_events`` events.
+        """
+        mask_BP = F.pad(events.mask, (1, 0), value=True)
+        reading = Reading(mask_BP, room=self.max_events + 1)
+        return self._read(events, reading), reading
+
+    def append(self, reading: Reading, event: EventBatch) -> UserMemory:
+        """Return the memory after one more event of everybody, as if all were read at once.
+
+        Args:
+            reading: From `start`; the event is added to it.
+            event: One event [B, 1] per history.
+
+        Raises:
+            ValueError: If a history has ``max_events`` events already: start again.
+        """
+        vectors_BNE = self.user(event.features, reading.advance())
+        return self._memory(vectors_BNE, event.mask)
 
     def pretraining_loss(self, events: EventBatch) -> Tensor:
         """Return the mean cross-entropy of each event's label among those it is compared with.
@@ -143,3 +163,19 @@ class DualEncoder(nn.Module):
     def pretraining_flops(self, events: Count) -> Flops:
         """Return the forward work of the loss of a window; its labels as :class:`BatchContrast`."""
         return self.user.flops(events) + self.contrast.flops(events, self.label, self.width)
+
+    def append_flops(self, events: Count) -> Flops:
+        """Return the work of one more event behind so many and the begin of history."""
+        return self.user.append_flops(events + 2)
+
+    def _read(self, events: EventBatch, reading: Reading | None) -> UserMemory:
+        layout = Layout(F.pad(events.mask, (1, 0), value=True), reading)
+        ids = {name: after_begin(ids) for name, ids in events.features.items()}
+        vectors_RNE = self.user(ids, layout)
+        vectors_BNE = layout.last(vectors_RNE.flatten(1)).unflatten(1, (self.embeddings, -1))
+        return self._memory(vectors_BNE, events.mask)
+
+    def _memory(self, vectors_BNE: Tensor, mask_BL: Tensor) -> UserMemory:
+        has_events_BN = mask_BL.any(dim=1, keepdim=True).expand(-1, self.embeddings)
+        state_BE = self.contrast.directions(vectors_BNE.mean(dim=1))
+        return UserMemory(vectors_BNE, has_events_BN, state_BE)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from userllm.data.vocabulary import ITEM_FEATURE, PAD, Vocabulary
+from userllm.data.vocabulary import ITEM_FEATURE, PAD, TEXT_FEATURE, Vocabulary
 
 INITIAL_STD = 0.02
 
@@ -85,7 +85,9 @@ def check_known(
         ValueError: Naming what was given and what there is.
     """
     if not features or [name for name in features if name not in vocabulary.sizes]:
-        raise ValueError(f"features {list(features)}: expected any of {sorted(vocabulary.sizes)}")
+        hint = f"; {TEXT_FEATURE}: encoder=autoregressive_text" if TEXT_FEATURE in features else ""
+        given = f"features {list(features)}: expected any of {sorted(vocabulary.sizes)}"
+        raise ValueError(given + hint)
     without = [name for name in features if name not in feature_width]
     if without:
         raise ValueError(f"feature_width has no entry for {without}")

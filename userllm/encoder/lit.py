@@ -61,6 +61,13 @@ class WindowBatches:
         users, starts, ends = self.rows(number)
         return WindowBatch(users, self.gather(users, ends, self.length, starts))
 
+    def weights(self, numbers: Sequence[int]) -> NDArray[np.float64]:
+        """Return how much the parts of one step count: as much as they have targets."""
+        windows = (self.rows(number) for number in numbers)
+        targets = np.array([float((ends - starts).sum()) for _, starts, ends in windows])
+        weights: NDArray[np.float64] = targets / targets.mean()
+        return weights
+
 
 class EncoderModule(TrainableModule):
     """Trains an encoder by its own loss over windows of events.

@@ -35,6 +35,7 @@ class MaskedEncoder(nn.Module):
         width: Width E of the states.
         layers: Number of blocks.
         heads: Attention heads; must divide ``width``.
+        feed_forward: Width of the feed-forward layers, in widths.
         dropout: Probability of dropping a value after the embedding and in every block.
         attention_dropout: Probability of dropping an attention weight; slow on CPU.
         max_events: Most events L it can read.
@@ -45,13 +46,14 @@ class MaskedEncoder(nn.Module):
         softmax: How a state is compared with all items while training.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument per key of the option's file
         self,
         *,
         vocabulary: Vocabulary,
         width: int,
         layers: int,
         heads: int,
+        feed_forward: int,
         dropout: float,
         attention_dropout: float,
         max_events: int,
@@ -78,6 +80,7 @@ class MaskedEncoder(nn.Module):
             layers=layers,
             width=width,
             heads=heads,
+            feed_forward=feed_forward,
             dropout=dropout,
             attention_dropout=attention_dropout,
             causal=False,

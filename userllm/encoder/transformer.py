@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 from userllm.cost.flops import Count, Flops, attention, linear, weight_count
 from userllm.data.vocabulary import BOS, PAD
+from userllm.encoder.attention import attend, attend_next
+from userllm.encoder.dropout import Dropout
 from userllm.encoder.embedding import INITIAL_STD
+from userllm.encoder.reading import Reading, Step
 
 
 class Layout:
@@ -18,9 +21,14 @@ class Layout:
 
     Everything but attention works on rows [R, E]; with histories of all lengths that saves a
     third of the work.
+
+    Args:
+        mask_BP: True where a position is real.
+        reading: Keeps what attention needs for later events; None where none will come.
     """
 
-    def __init__(self, mask_BP: Tensor) -> None:
+    def __init__(self, mask_BP: Tensor, reading: Reading | None = None) -> None:
+        self.reading = reading
         self.shape = mask_BP.shape
         self.mask_BP = mask_BP
         self.full = bool(mask_BP.all())
@@ -31,13 +39,13 @@ class Layout:
     def pack(self, padded_BPE: Tensor) -> Tensor:
         """Return the real positions as rows, [R, ...]."""
         rows = padded_BPE.flatten(0, 1)
-        return rows if self.full else rows[self.index_R]
+        return rows if self.full else rows.index_select(0, self.index_R)
 
     def pad(self, rows_RE: Tensor) -> Tensor:
         """Return rows at their places, [B, P, E], zeros elsewhere."""
         if not self.full:
             empty = rows_RE.new_zeros(self.shape.numel(), rows_RE.shape[1])
-            rows_RE = empty.index_copy(0, self.index_R, rows_RE)
+            rows_RE = empty.index_copy_(0, self.index_R, rows_RE)
         return rows_RE.view(*self.shape, -1)
 
     def last(self, rows_RE: Tensor) -> Tensor:
@@ -53,13 +61,21 @@ class Block(nn.Module):
     Args:
         width: Width E.
         heads: Attention heads H.
+        feed_forward: Width of the feed-forward layer, in widths.
         dropout: Probability of dropping a value of what is added.
         attention_dropout: Probability of dropping an attention weight.
         causal: Whether a position reads itself and earlier ones only, or all real ones.
     """
 
     def __init__(
-        self, *, width: int, heads: int, dropout: float, attention_dropout: float, causal: bool
+        self,
+        *,
+        width: int,
+        heads: int,
+        feed_forward: int,
+        dropout: float,
+        attention_dropout: float,
+        causal: bool,
     ) -> None:
         super().__init__()
         self.heads = heads
@@ -69,32 +85,27 @@ class Block(nn.Module):
         self.to_qkv = nn.Linear(width, 3 * width)
         self.to_out = nn.Linear(width, width)
         self.norm_feed_forward = nn.LayerNorm(width)
-        self.up = nn.Linear(width, 4 * width)
-        self.down = nn.Linear(4 * width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.up = nn.Linear(width, feed_forward * width)
+        self.down = nn.Linear(feed_forward * width, width)
+        self.dropout = Dropout(dropout)
 
-    def forward(self, state_RE: Tensor, layout: Layout) -> Tensor:
+    def forward(self, state_RE: Tensor, layout: Layout | Step) -> Tensor:
         """Return the states after one layer, [R, E]."""
-        read_RE = self._attend(self.norm_attention(state_RE), layout)
-        state_RE = state_RE + self.dropout(self.to_out(read_RE))
-        hidden_R4E = F.gelu(self.up(self.norm_feed_forward(state_RE)))
-        added_RE: Tensor = self.dropout(self.down(hidden_R4E))
-        return state_RE + added_RE
+        read_RE = self._attend(self.to_qkv(self.norm_attention(state_RE)), layout)
+        state_RE = self.dropout.add(state_RE, self.to_out(read_RE))
+        return self.dropout.add(state_RE, self._feed_forward(state_RE))
 
-    def _attend(self, state_RE: Tensor, layout: Layout) -> Tensor:
-        qkv_BPHK = layout.pad(self.to_qkv(state_RE)).unflatten(-1, (3 * self.heads, -1))
-        q_BHPK, k_BHPK, v_BHPK = qkv_BPHK.transpose(1, 2).chunk(3, dim=1)
-        # Padding is on the right, so what is causal never reads it and needs no mask.
-        needs_mask = not (self.causal or layout.full)
-        read_BHPK = F.scaled_dot_product_attention(
-            q_BHPK,
-            k_BHPK,
-            v_BHPK,
-            attn_mask=layout.mask_BP[:, None, None, :] if needs_mask else None,
-            is_causal=self.causal,
-            dropout_p=self.attention_dropout if self.training else 0.0,
-        )
-        return layout.pack(read_BHPK.transpose(1, 2).flatten(2))
+    def _attend(self, qkv_R3E: Tensor, layout: Layout | Step) -> Tensor:
+        if isinstance(layout, Step):
+            return attend_next(qkv_R3E, layout.reading, self, heads=self.heads)
+        if layout.reading is not None:
+            layout.reading.keep(self, layout.pad(qkv_R3E)[..., qkv_R3E.shape[1] // 3 :])
+        dropout = self.attention_dropout if self.training else 0.0
+        return attend(qkv_R3E, layout, heads=self.heads, causal=self.causal, dropout=dropout)
+
+    def _feed_forward(self, state_RE: Tensor) -> Tensor:
+        added: Tensor = self.down(F.gelu(self.up(self.norm_feed_forward(state_RE))))
+        return added
 
 
 class Blocks(nn.ModuleList):
@@ -104,6 +115,7 @@ class Blocks(nn.ModuleList):
         layers: Number of blocks.
         width: Width E.
         heads: Attention heads; must divide ``width``.
+        feed_forward: Width of the feed-forward layers, in widths.
         dropout: Probability of dropping a value of what is added.
         attention_dropout: Probability of dropping an attention weight.
         causal: Whether a position reads itself and earlier ones only.
@@ -115,6 +127,7 @@ class Blocks(nn.ModuleList):
         layers: int,
         width: int,
         heads: int,
+        feed_forward: int,
         dropout: float,
         attention_dropout: float,
         causal: bool,
@@ -125,6 +138,7 @@ class Blocks(nn.ModuleList):
             Block(
                 width=width,
                 heads=heads,
+                feed_forward=feed_forward,
                 dropout=dropout,
                 attention_dropout=attention_dropout,
                 causal=causal,
@@ -133,7 +147,7 @@ class Blocks(nn.ModuleList):
         )
         self.width = width
 
-    def forward(self, state_RE: Tensor, layout: Layout) -> Tensor:
+    def forward(self, state_RE: Tensor, layout: Layout | Step) -> Tensor:
         """Return the states after all layers, [R, E]."""
         for block in self:
             state_RE = block(state_RE, layout)
@@ -145,6 +159,12 @@ class Blocks(nn.ModuleList):
         work = linear(positions, weight_count(self))
         return work + Flops(attention=len(self) * attending.attention)
 
+    def append_flops(self, positions: Count) -> Flops:
+        """Return the work of the last of so many positions, when the others were read before."""
+        attending = attention(1.0, positions, self.width)
+        work = linear(1.0, weight_count(self))
+        return work + Flops(attention=len(self) * attending.attention)
+
 
 class Transformer(nn.Module):
     """Blocks between learned positions and a last norm.
@@ -153,6 +173,7 @@ class Transformer(nn.Module):
         layers: Number of blocks.
         width: Width E.
         heads: Attention heads; must divide ``width``.
+        feed_forward: Width of the feed-forward layers, in widths.
         dropout: Probability of dropping a value in front of the blocks and in every one.
         attention_dropout: Probability of dropping an attention weight.
         causal: Whether a position reads itself and earlier ones only.
@@ -165,6 +186,7 @@ class Transformer(nn.Module):
         layers: int,
         width: int,
         heads: int,
+        feed_forward: int,
         dropout: float,
         attention_dropout: float,
         causal: bool,
@@ -174,18 +196,19 @@ class Transformer(nn.Module):
         self.max_events = max_events
         self.position = nn.Embedding(max_events + 1, width)
         nn.init.normal_(self.position.weight, std=INITIAL_STD)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.blocks = Blocks(
             layers=layers,
             width=width,
             heads=heads,
+            feed_forward=feed_forward,
             dropout=dropout,
             attention_dropout=attention_dropout,
             causal=causal,
         )
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, embedded_RE: Tensor, layout: Layout) -> Tensor:
+    def forward(self, embedded_RE: Tensor, layout: Layout | Step) -> Tensor:
         """Return the states [R, E] of embedded events.
 
         Raises:
@@ -202,6 +225,10 @@ class Transformer(nn.Module):
     def flops(self, positions: Count) -> Flops:
         """Return the work of so many positions of one user."""
         return self.blocks.flops(positions)
+
+    def append_flops(self, positions: Count) -> Flops:
+        """Return the work of the last of so many positions, when the others were read before."""
+        return self.blocks.append_flops(positions)
 
 
 def after_begin(ids: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from userllm.cost.flops import Count, Flops, linear, weight_count
 from userllm.data.vocabulary import Vocabulary
 from userllm.encoder.embedding import EventEmbedding
+from userllm.encoder.reading import Step
 from userllm.encoder.transformer import Blocks, Layout, Transformer
 
 
@@ -24,6 +25,7 @@ class FeatureTower(nn.Module):
         width: Width W of its table and its states.
         layers: Number of blocks.
         heads: Attention heads; must divide ``width``.
+        feed_forward: Width of the feed-forward layers, in widths.
         dropout: Probability of dropping a value after the embedding and in every block.
         attention_dropout: Probability of dropping an attention weight.
         max_events: Most events it can read.
@@ -37,6 +39,7 @@ class FeatureTower(nn.Module):
         width: int,
         layers: int,
         heads: int,
+        feed_forward: int,
         dropout: float,
         attention_dropout: float,
         max_events: int,
@@ -50,13 +53,14 @@ class FeatureTower(nn.Module):
             layers=layers,
             width=width,
             heads=heads,
+            feed_forward=feed_forward,
             dropout=dropout,
             attention_dropout=attention_dropout,
             causal=True,
             max_events=max_events,
         )
 
-    def forward(self, ids: Tensor, layout: Layout) -> Tensor:
+    def forward(self, ids: Tensor, layout: Layout | Step) -> Tensor:
         """Return states [R, W] from the feature's ids [B, P] or [B, P, G]."""
         embedded_RW = self.embedding({self.feature: layout.pack(ids)})
         states: Tensor = self.transformer(embedded_RW, layout)
@@ -65,6 +69,11 @@ class FeatureTower(nn.Module):
     def flops(self, positions: Count) -> Flops:
         """Return the work of reading so many positions."""
         return linear(positions, weight_count(self.embedding)) + self.transformer.flops(positions)
+
+    def append_flops(self, positions: Count) -> Flops:
+        """Return the work of the last of so many positions, when the others were read before."""
+        read = linear(1.0, weight_count(self.embedding))
+        return read + self.transformer.append_flops(positions)
 
 
 class UserTower(nn.Module):
@@ -84,6 +93,7 @@ class UserTower(nn.Module):
         embeddings: Number N of vectors per history.
         layers: Blocks of each feature's Transformer.
         heads: Attention heads; must divide every width.
+        feed_forward: Width of the feed-forward layers, in widths.
         dropout: Probability of dropping a value.
         attention_dropout: Probability of dropping an attention weight.
         max_events: Most events it can read.
@@ -99,6 +109,7 @@ class UserTower(nn.Module):
         embeddings: int,
         layers: int,
         heads: int,
+        feed_forward: int,
         dropout: float,
         attention_dropout: float,
         max_events: int,
@@ -112,6 +123,7 @@ class UserTower(nn.Module):
                     width=feature_width[name],
                     layers=layers,
                     heads=heads,
+                    feed_forward=feed_forward,
                     dropout=dropout,
                     attention_dropout=attention_dropout,
                     max_events=max_events,
@@ -125,6 +137,7 @@ class UserTower(nn.Module):
                 layers=1,
                 width=width,
                 heads=heads,
+                feed_forward=feed_forward,
                 dropout=dropout,
                 attention_dropout=attention_dropout,
                 causal=True,
@@ -133,7 +146,7 @@ class UserTower(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, ids: Mapping[str, Tensor], layout: Layout) -> Tensor:
+    def forward(self, ids: Mapping[str, Tensor], layout: Layout | Step) -> Tensor:
         """Return the vectors [R, N, E] of the history up to every position.
 
         Raises:
@@ -150,4 +163,11 @@ class UserTower(nn.Module):
         parts = [*self.towers.values(), *self.fusion]
         return sum(
             (part.flops(positions) for part in parts), linear(positions, weight_count(self.fuse))
+        )
+
+    def append_flops(self, positions: Count) -> Flops:
+        """Return the work of the last of so many positions, when the others were read before."""
+        parts = [*self.towers.values(), *self.fusion]
+        return sum(
+            (part.append_flops(positions) for part in parts), linear(1.0, weight_count(self.fuse))
         )

@@ -12,21 +12,24 @@ from torch.autograd.function import once_differentiable
 BYTES = 4
 """Of one score; scores are always float32."""
 
+CACHED_ROWS = 256
+"""Rows whose scores a CPU keeps near while it works on them; more are slower, not faster."""
+
 
 class ExactSoftmax:
     """Compares every row with every class and keeps one chunk of scores at a time.
 
     A step grows with rows x classes, but its memory with classes x width only.
 
-    A step of 1,600 events at width 128 took 0.8 CPU seconds with 27 thousand items and 7.3 with
-    271 thousand, where the process peaked at 0.9 and 1.3 GiB. There, chunks of 256 MiB
-    instead of 64 saved a tenth of the time and took 0.8 GiB more.
+    A training step of 1,150 events at width 128 took 0.5 CPU seconds with 27 thousand items and 3.7
+    with 271 thousand, where the process peaked at 0.7 and 1.7 GB; one product and
+    ``F.cross_entropy`` took 0.5 and 8.8 and peaked at 1.3 and 7.7 GB. Two thirds of it are matrix
+    products at the processor's full rate, so no exact softmax can be much faster there.
 
     Source: User-LLM section 3.1; paper.md 2.1 (softmax over up to 271 thousand items).
 
     Args:
-        memory_mib: MiB of one chunk of scores; making it takes about three times as much, and one
-            row always fits.
+        memory_mib: Most MiB of one chunk of scores; one row always fits.
     """
 
     def __init__(self, *, memory_mib: int) -> None:
@@ -64,22 +67,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
         grad_table_VF = torch.zeros_like(table_VF)
         grad_bias_V = torch.zeros_like(bias_V)
         total = hidden_RF.new_zeros(())
-        scale = 1.0 / max(1, len(target_R))
+        buffer_CV = hidden_RF.new_empty(min(rows, len(target_R)), len(table_VF))
         for start in range(0, len(target_R), rows):
             part = slice(start, start + rows)
             hidden_CF, target_C1 = hidden_RF[part], target_R[part, None]
-            scores_CV = torch.addmm(bias_V, hidden_CF, table_VF.T)
-            log_sum_C1 = scores_CV.logsumexp(dim=1, keepdim=True)
-            total += (log_sum_C1 - scores_CV.gather(1, target_C1)).sum()
-            # Softmax minus one-hot, in place: the gradient of the loss by the scores.
-            grad_CV = scores_CV.sub_(log_sum_C1).exp_()
-            grad_CV.scatter_add_(
-                1, target_C1, grad_CV.new_full((1, 1), -1.0).expand(target_C1.shape)
-            )
-            grad_CV.mul_(scale)
-            torch.mm(grad_CV, table_VF, out=grad_hidden_RF[part])
-            grad_table_VF.addmm_(grad_CV.T, hidden_CF)
-            grad_bias_V += grad_CV.sum(dim=0)
+            scores_CV = torch.addmm(bias_V, hidden_CF, table_VF.T, out=buffer_CV[: len(target_C1)])
+            total += _softmax_minus_target(scores_CV, target_C1)
+            torch.mm(scores_CV, table_VF, out=grad_hidden_RF[part])
+            grad_table_VF.addmm_(scores_CV.T, hidden_CF)
+            grad_bias_V += scores_CV.sum(dim=0)
+        scale = ctx.scale = 1.0 / max(1, len(target_R))
         ctx.save_for_backward(grad_hidden_RF, grad_table_VF, grad_bias_V)
         return total * scale
 
@@ -87,7 +84,24 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         hidden_RF, table_VF, bias_V = ctx.saved_tensors
+        grad = grad * ctx.scale
         return hidden_RF * grad, table_VF * grad, bias_V * grad, None, None
+
+
+def _softmax_minus_target(scores_CV: Tensor, target_C1: Tensor) -> Tensor:
+    """Put the loss's gradient in the place of scores, and return the sum of the losses.
+
+    Exponentials are made once: the largest score and its probability give the normalizer, and as
+    that probability is at least 1 / V, its logarithm is exact.
+    """
+    right_C1 = scores_CV.gather(1, target_C1)
+    most_C1 = scores_CV.amax(dim=1, keepdim=True)
+    torch.softmax(scores_CV, dim=1, out=scores_CV)
+    log_sum_C1 = most_C1 - scores_CV.amax(dim=1, keepdim=True).log()
+    minus_one_C1 = scores_CV.new_full((1, 1), -1.0).expand(target_C1.shape)
+    scores_CV.scatter_add_(1, target_C1, minus_one_C1)
+    total: Tensor = (log_sum_C1 - right_C1).sum()
+    return total
 
 
 def linear_cross_entropy(
@@ -100,10 +114,12 @@ def linear_cross_entropy(
         table_VF: One vector per class.
         bias_V: One number per class.
         target_R: The right class of each row.
-        rows: Rows of scores that exist at the same time.
+        rows: Most rows of scores that exist at the same time.
     """
     # Exponentials of scores do not survive half precision.
     with torch.autocast(hidden_RF.device.type, enabled=False):
         tensors = (hidden_RF.float(), table_VF.float(), bias_V.float())
+        if hidden_RF.device.type == "cpu":
+            rows = min(rows, CACHED_ROWS)
         loss: Tensor = _LinearCrossEntropy.apply(*tensors, target_R, rows)  # type: ignore[no-untyped-call]
     return loss
