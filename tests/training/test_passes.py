@@ -2,16 +2,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from userllm.training.passes import split_batch
+from userllm.errors import UserError
+from userllm.training.passes import processes, split_batch
 
 
-@given(batch=st.integers(1, 500), micro=st.integers(1, 300), accumulate=st.integers(1, 4))
-def test_passes_together_are_the_batch(batch, micro, accumulate):
-    options = {"accumulate_grad_batches": accumulate, "devices": 2}
-    rows, changed = split_batch(batch, micro, options)
-    assert rows * changed["accumulate_grad_batches"] == batch * accumulate
+@given(
+    share=st.integers(1, 500),
+    count=st.integers(1, 8),
+    micro=st.integers(1, 300),
+    accumulate=st.integers(1, 4),
+)
+def test_passes_of_all_processes_together_are_the_batch(share, count, micro, accumulate):
+    options = {"accumulate_grad_batches": accumulate, "devices": count}
+    rows, changed = split_batch(share * count, micro, options)
+    assert rows * count * changed["accumulate_grad_batches"] == share * count * accumulate
     assert rows <= micro
-    assert changed["devices"] == 2
+    assert changed["devices"] == count
 
 
 @pytest.mark.parametrize("micro", [None, 8, 500])
@@ -22,3 +28,25 @@ def test_a_batch_that_fits_is_one_pass(micro):
 def test_a_pass_is_as_large_as_allowed():
     assert split_batch(12800, 256, {})[0] == 256
     assert split_batch(24, 16, {})[0] == 12
+    assert split_batch(24, 16, {"devices": 3})[0] == 8
+
+
+def test_a_batch_that_does_not_divide_is_refused():
+    with pytest.raises(UserError, match=r"batch_size=8 .* 3 processes.*type .*=6"):
+        split_batch(8, None, {"devices": 3})
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        ({}, 1),
+        ({"devices": 4, "num_nodes": 2}, 8),
+        ({"devices": "2"}, 2),
+        ({"devices": "0,3"}, 2),
+        ({"devices": [1, 2, 5]}, 3),
+        ({"devices": "auto", "accelerator": "cpu"}, 1),
+    ],
+    ids=str,
+)
+def test_processes_are_counted_as_lightning_counts_them(options, count):
+    assert processes(options) == count

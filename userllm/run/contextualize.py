@@ -23,7 +23,7 @@ from userllm.task.mixture import MixedBatches
 from userllm.task.protocol import Values
 from userllm.training.fit import fit
 from userllm.training.module import ParameterGroup
-from userllm.training.passes import split_batch
+from userllm.training.passes import processes, split_batch
 from userllm.training.table import parameter_table
 from userllm.tuning.parts import parts_of
 
@@ -56,7 +56,7 @@ def train(cfg: DictConfig, assembly: Assembly, folder: RunFolder) -> Trained:
     if not groups:
         log.info("nothing learns in this method; it is measured as it is")
         return Trained(0, 0, 0.0, 0.0)
-    passes = options.get("accumulate_grad_batches", 1)
+    passes = options.get("accumulate_grad_batches", 1) * processes(options)
     once = known_text_cost(assembly)
     if cfg.training.flops is not None and once >= cfg.training.flops:
         log.info("reading repeated text in advance costs more than the budget: it is read anew")

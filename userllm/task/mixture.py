@@ -11,7 +11,7 @@ from userllm.data.hashing import uniform
 from userllm.errors import UserError
 from userllm.task.batch import QuestionBatch
 from userllm.task.exam import Exam
-from userllm.task.protocol import Ints, Questions
+from userllm.task.protocol import Ints, Questions, Values
 from userllm.training.batches import EpochBatches
 
 TURN = 0x7042
@@ -70,6 +70,23 @@ class MixedBatches:
         exam = int(turns_K[number])
         users, cuts = self.batches[exam](int((turns_K[:number] == exam).sum()))
         return exam, users, cuts
+
+    def weights(self, numbers: Sequence[int]) -> Values:
+        """Return how much the parts of one step count: as much as they have targets, by exam."""
+        exam_K, target_K = map(np.array, zip(*map(self._targets, numbers), strict=True))
+        weights_K: Values = target_K.astype(np.float64)
+        for exam in set(exam_K.tolist()):
+            weights_K[exam_K == exam] /= weights_K[exam_K == exam].mean()
+        return weights_K
+
+    def _targets(self, number: int) -> tuple[int, float]:
+        """Return the exam of a batch, and of how many targets its loss is the mean."""
+        number, users, cuts = self.rows(number)
+        exam = self.exams[number]
+        labels = exam.subject.labels(exam.reader.corpus, users, cuts)
+        tokens = float(np.sum(exam.training_lengths(labels)[0]))
+        # Without tokens, items are ranked: one target a question.
+        return number, tokens or float(len(users))
 
     def counts(self, total: int) -> Ints:
         """Return how many of the first ``total`` batches belong to each exam, [X]."""

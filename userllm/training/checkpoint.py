@@ -11,6 +11,7 @@ import torch
 
 from userllm.errors import UserError
 from userllm.training.interrupt import StopRequest
+from userllm.training.sharding import finite
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +48,11 @@ class Checkpoints(pl.Callback):
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
         step = trainer.global_step
-        if step % self.every == 0 or step == trainer.max_steps or self.stop:
+        # A signal may reach one process of several; they can only save together.
+        stop = trainer.strategy.reduce_boolean_decision(bool(self.stop), all=False)
+        if step % self.every == 0 or step == trainer.max_steps or stop:
             self.save_last(trainer)
-        trainer.should_stop = bool(self.stop)
+        trainer.should_stop = stop
 
     def save_last(self, trainer: pl.Trainer) -> None:
         """Replace ``last.ckpt``, keeping the one it replaces.
@@ -57,12 +60,14 @@ class Checkpoints(pl.Callback):
         Raises:
             UserError: If weights are not finite, in which case nothing is replaced.
         """
-        for name, parameter in trainer.lightning_module.named_parameters():
-            if parameter.requires_grad and not bool(torch.isfinite(parameter).all()):
-                raise UserError(
-                    f"Weight {name} is not finite after step {trainer.global_step}; not saved. "
-                    f"The last good checkpoint is {self.last}. Try a lower learning rate."
-                )
+        learning = trainer.lightning_module.named_parameters()
+        broken = next((n for n, p in learning if p.requires_grad and not finite(p)), None)
+        if trainer.strategy.reduce_boolean_decision(broken is not None, all=False):
+            raise UserError(
+                f"Weight {broken or '(of another process)'} is not finite after step "
+                f"{trainer.global_step}; not saved. The last good checkpoint is {self.last}. "
+                "Try a lower learning rate."
+            )
         fresh = self.last.with_suffix(".tmp")
         self._write(trainer, fresh, weights_only=False)
         if trainer.is_global_zero:

@@ -4,7 +4,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,11 @@ from userllm.training.interrupt import StopRequest
 from userllm.training.memory import keep_freed_memory, peak_memory_bytes
 from userllm.training.metrics_file import MetricsFile
 from userllm.training.module import TrainableModule
+from userllm.training.parts import PartWeights
 from userllm.training.processes import let_helpers_go, process_group
+from userllm.training.profile import NAME, OPTION, StepProfile
 from userllm.training.record import TrainingRecord, Validate
+from userllm.training.sharding import ShardedClipping, ShardedStrategy
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,8 @@ def fit(
 
     Args:
         module: The model and its parameter groups; left with the weights of the last step.
-        make_batch: Makes batch k; it may have ``users`` for error messages. With several
-            processes or accumulated gradients a step takes several numbers.
+        make_batch: Makes part k of a batch, which may have ``users`` for error messages. Where a
+            step takes several, ``make_batch.weights`` may say how much each counts.
         steps: Optimiser steps of the whole run.
         seed: Decides dropout and the like, step by step.
         folder: The run's folder; gets ``metrics.csv`` and ``checkpoints/``.
@@ -85,8 +88,8 @@ def fit(
     set_up_process(threads)
     with StopRequest() as stop, quiet_lightning(), process_group():
         checkpoints = Checkpoints(folder / "checkpoints", every=checkpoint_every, stop=stop)
-        newest = checkpoints.newest_readable()
-        resumed_from = newest[1] if newest else 0
+        newest, resumed_from = checkpoints.newest_readable() or (None, 0)
+        parts = PartWeights(getattr(make_batch, "weights", None))
         record = TrainingRecord(
             file=MetricsFile(folder / "metrics.csv", resumed_from=resumed_from),
             log_every=trainer_options.get("log_every_n_steps", 50),
@@ -94,10 +97,11 @@ def fit(
             validate=validate,
             validate_every=validate_every,
             monitor=monitor,
+            parts=parts,
         )
-        callbacks = [StepGuard(seed=seed, checkpoints=checkpoints), record, checkpoints]
-        trainer = make_trainer(steps, trainer_options, loggers, callbacks)
-        run_trainer(trainer, module, make_batch, newest[0] if newest else None, stop)
+        callbacks = [StepGuard(seed=seed, checkpoints=checkpoints), parts, record, checkpoints]
+        trainer = make_trainer(steps, trainer_options, loggers, callbacks, folder)
+        run_trainer(trainer, module, make_batch, newest, stop)
     stop.deliver()
     let_helpers_go(trainer)
     checkpoints.discard_previous()
@@ -134,22 +138,38 @@ def make_trainer(
     options: Mapping[str, Any],
     loggers: Sequence[Any],
     callbacks: Sequence[pl.Callback],
+    folder: Path,
 ) -> pl.Trainer:
     """Return a trainer of one epoch of ``steps`` steps that does nothing behind our back."""
     # A bar in a log file is a wall of half-finished lines.
     bar = [RichProgressBar(leave=True)] if sys.stderr.isatty() else []
+    given, clipping = with_own_parts(options, folder)
     return pl.Trainer(
-        **options,
+        **given,
         max_steps=steps,
         max_epochs=1,
         logger=list(loggers) or False,
-        callbacks=[*callbacks, *bar],
+        callbacks=[*callbacks, *clipping, *bar],
         enable_progress_bar=bool(bar),
         enable_checkpointing=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
     )
+
+
+def with_own_parts(
+    options: Mapping[str, Any], folder: Path
+) -> tuple[dict[str, Any], list[pl.Callback]]:
+    """Return trainer options with our own profile and way of splitting a model where asked for."""
+    given, clipping = dict(options), list[pl.Callback]()
+    if given.get(OPTION) == NAME:
+        given[OPTION] = StepProfile(folder)
+    if given.get("strategy") == "fsdp":
+        longest = given.pop("gradient_clip_val", None)
+        clipping += [] if longest is None else [ShardedClipping(longest)]
+        given["strategy"] = ShardedStrategy()
+    return given, clipping
 
 
 def run_trainer(
@@ -168,8 +188,13 @@ def run_trainer(
         stride=lambda: trainer.world_size,
         offset=lambda: trainer.global_rank,
     )
+    profile = getattr(trainer, "profiler", None)
+    own = profile if isinstance(profile, StepProfile) else None
     try:
-        trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
+        with own.attached(trainer, module) if own else nullcontext():
+            trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
+        if isinstance(trainer.strategy, ShardedStrategy):
+            trainer.strategy.gather()
     except SIGTERMException:
         if not stop:
             raise

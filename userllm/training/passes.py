@@ -1,7 +1,11 @@
-"""Batches that no device holds at once, as several passes whose gradients are added up."""
+"""Batches that no device holds at once, or that several share, as passes whose gradients add up."""
 
 from collections.abc import Mapping
 from typing import Any
+
+import torch
+
+from userllm.errors import UserError
 
 
 def split_batch(
@@ -9,15 +13,40 @@ def split_batch(
 ) -> tuple[int, dict[str, Any]]:
     """Return the rows of one pass, and trainer options that make one step of all passes.
 
-    Passes are equally large, so that their mean gradients add up to the batch's: the rows are the
-    largest divisor of the batch that is allowed.
+    A step reads the same rows whatever the number of processes and passes: pass p of process r
+    takes part ``p · processes + r`` of the batch. Parts are equally large: the rows of a pass are
+    the largest divisor of a process's share that is allowed.
 
     Args:
-        batch_size: Rows of a batch.
-        micro_batch: Most rows of a pass; None is the whole batch.
+        batch_size: Rows of a batch, all processes together.
+        micro_batch: Most rows of a pass; None is a process's whole share.
         trainer_options: Options of ``pl.Trainer``; gradients that they accumulate come on top.
+
+    Raises:
+        UserError: The batch cannot be shared out equally.
     """
-    most = min(batch_size, micro_batch or batch_size)
-    rows = next(size for size in range(most, 0, -1) if batch_size % size == 0)
-    accumulated = trainer_options.get("accumulate_grad_batches", 1) * (batch_size // rows)
+    count = processes(trainer_options)
+    share, rest = divmod(batch_size, count)
+    if rest:
+        raise UserError(
+            f"training.batch_size={batch_size} does not divide among {count} processes. Expected "
+            f"a multiple of {count}; type training.batch_size={max(share, 1) * count}."
+        )
+    most = min(share, micro_batch or share)
+    rows = next(size for size in range(most, 0, -1) if share % size == 0)
+    accumulated = trainer_options.get("accumulate_grad_batches", 1) * (share // rows)
     return rows, {**trainer_options, "accumulate_grad_batches": accumulated}
+
+
+def processes(trainer_options: Mapping[str, Any]) -> int:
+    """Return how many processes a trainer with these options trains with."""
+    devices = trainer_options.get("devices", 1)
+    nodes = int(trainer_options.get("num_nodes", 1))
+    if isinstance(devices, str) and "," in devices:
+        devices = [name for name in devices.split(",") if name.strip()]
+    if isinstance(devices, list | tuple):
+        return nodes * len(devices)
+    if devices not in ("auto", -1, "-1"):
+        return nodes * int(devices)
+    on_cpu = trainer_options.get("accelerator") == "cpu"
+    return nodes * (1 if on_cpu else max(1, torch.cuda.device_count()))

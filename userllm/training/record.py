@@ -1,7 +1,7 @@
 """What is measured while a run trains: losses, learning rates, validation, time."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,6 +10,7 @@ import torch
 from userllm.errors import UserError
 from userllm.training.checkpoint import Checkpoints
 from userllm.training.metrics_file import MetricsFile
+from userllm.training.parts import PartWeights
 
 Validate = Callable[[int], dict[str, float]]
 """From the number of finished steps to named values; called with gradients off."""
@@ -28,6 +29,7 @@ class TrainingRecord(pl.Callback):
         validate: Measures the model between steps; None when nothing is to be chosen.
         validate_every: Optimiser steps between two validations; the last step always has one.
         monitor: The name of the value whose highest point is kept.
+        parts: How much the pass at hand counts.
     """
 
     def __init__(
@@ -39,7 +41,9 @@ class TrainingRecord(pl.Callback):
         validate: Validate | None,
         validate_every: int,
         monitor: str,
+        parts: PartWeights,
     ) -> None:
+        self.parts = parts
         self.file = file
         self.log_every = log_every
         self.checkpoints = checkpoints
@@ -52,6 +56,7 @@ class TrainingRecord(pl.Callback):
         self.seconds = 0.0
         self.cpu_seconds = 0.0
         self._started = (0.0, 0.0)
+        self._passes: list[dict[str, torch.Tensor]] = []
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run has to know, in plain containers."""
@@ -82,19 +87,22 @@ class TrainingRecord(pl.Callback):
         batch_idx: int,
     ) -> None:
         """Log and validate when it is time."""
+        losses = losses_of(trainer, outputs)
+        self._passes.append({name: self.parts.weight * loss for name, loss in losses.items()})
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
         self._stop_clock()
         step, last = trainer.global_step, trainer.global_step == trainer.max_steps
         values: dict[str, float] = {}
         if step % self.log_every == 0 or last:
-            values |= training_values(trainer, outputs)
+            values |= training_values(trainer, self._passes)
         if self.validate and (step % self.validate_every == 0 or last):
             values |= self._run_validation(trainer, pl_module, step)
         if values and trainer.is_global_zero:
             self.file.write(step, values)
             for logger in trainer.loggers:
                 logger.log_metrics(values, step=step)
+        self._passes.clear()
         self._started = (time.perf_counter(), time.process_time())
 
     def _run_validation(
@@ -119,16 +127,28 @@ class TrainingRecord(pl.Callback):
         self.cpu_seconds += time.process_time() - cpu
 
 
-def training_values(
+def losses_of(
     trainer: pl.Trainer, outputs: torch.Tensor | Mapping[str, Any] | None
+) -> dict[str, torch.Tensor]:
+    """Return the losses of one pass; Lightning has divided the one that it follows."""
+    given = outputs if isinstance(outputs, Mapping) else {"loss": outputs}
+    losses = {n: torch.as_tensor(v).detach() for n, v in given.items() if v is not None}
+    if "loss" in losses:
+        losses["loss"] = losses["loss"] * trainer.accumulate_grad_batches
+    return losses
+
+
+def training_values(
+    trainer: pl.Trainer, passes: Sequence[Mapping[str, torch.Tensor]]
 ) -> dict[str, float]:
-    """Return the losses of a step and the learning rates the schedule has set for the next one."""
-    losses = outputs if isinstance(outputs, Mapping) else {"loss": outputs}
-    values = {
-        f"train/{name}": float(torch.as_tensor(value).detach())
-        for name, value in losses.items()
-        if value is not None
-    }
+    """Return a step's losses, the mean over its passes on all processes, and its learning rates.
+
+    The learning rates are those that the schedule has set for the next step.
+    """
+    values = {}
+    for name in passes[-1]:
+        mean = torch.stack([losses[name].float() for losses in passes]).mean()
+        values[f"train/{name}"] = float(trainer.strategy.reduce(mean, reduce_op="mean"))
     for group in trainer.optimizers[0].param_groups:
         values[f"train/lr/{group['name']}"] = float(group["lr"])
     return values
