@@ -1,16 +1,30 @@
-"""How long one user waits: wall time of whole answers, batch 1, after warm-up."""
+"""How long users wait: wall time after warm-up, several methods in turn."""
 
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
 import torch
 
+from userllm.cost.neighbours import Neighbours
+
+Ask = Callable[[int], Any]
+"""Does number i of what is timed, completely."""
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What is timed, and what has to be done each time before the clock runs."""
+
+    ready: Ask
+    ask: Ask
+
 
 class Latency:
-    """Times a question from history to ranked answers.
+    """Times whatever it is given, in turns.
 
     Args:
         repeats: Timed repeats, each with another user.
@@ -22,31 +36,53 @@ class Latency:
             raise ValueError(f"repeats ({repeats}) must be at least 1")
         self.repeats, self.warmup = repeats, warmup
 
-    def measure(self, ask: Callable[[int], Any], device: torch.device) -> dict[str, Any]:
-        """Return p50 and p95 in milliseconds with what a reader needs to judge them.
+    def measure(self, ask: Ask, device: torch.device) -> dict[str, Any]:
+        """Return what :meth:`interleave` does of one thing."""
+        return self.interleave({"": Timed(ready=lambda _: None, ask=ask)}, device)[""]
+
+    def interleave(
+        self, asks: Mapping[str, Timed], device: torch.device, *, seconds: float = inf
+    ) -> dict[str, dict[str, Any]]:
+        """Return p50 and p95 in milliseconds of each, with what a reader needs to judge them.
+
+        One after the other does its first repeat, then all do their second: what slows the
+        machine down for a minute slows all of them.
 
         Args:
-            ask: Answers question number i completely.
+            asks: Name to what is timed.
             device: Where the model is; a GPU is synchronized before each reading of the clock.
+            seconds: Who took so long in all is not asked again. When that was in the warm-up, its
+                last call is what counts.
         """
-        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-        for number in range(self.warmup):
-            ask(number)
-        times = [self._time(ask, self.warmup + n, device) for n in range(self.repeats)]
-        return {
-            "p50": float(np.percentile(times, 50)),
-            "p95": float(np.percentile(times, 95)),
-            "repeats": self.repeats,
+        watch = Neighbours()
+        taken: dict[str, list[float]] = {name: [] for name in asks}
+        for number in range(self.warmup + self.repeats):
+            for name, timed in asks.items():
+                if sum(taken[name]) < 1000.0 * seconds:
+                    taken[name].append(self._time(timed, number, device))
+        machine = {
             "threads": torch.get_num_threads(),
             "device": str(device),
-            "load": load,
+            **watch.report(),
+        }
+        return {name: self._summary(times) | machine for name, times in taken.items()}
+
+    def _summary(self, times: list[float]) -> dict[str, Any]:
+        warm = min(self.warmup, len(times) - 1)
+        counted = times[warm:]
+        return {
+            "p50": float(np.percentile(counted, 50)),
+            "p95": float(np.percentile(counted, 95)),
+            "repeats": len(counted),
+            "warmup": warm,
         }
 
     @staticmethod
-    def _time(ask: Callable[[int], Any], number: int, device: torch.device) -> float:
+    def _time(timed: Timed, number: int, device: torch.device) -> float:
+        timed.ready(number)
         _synchronize(device)
         start = time.perf_counter()
-        ask(number)
+        timed.ask(number)
         _synchronize(device)
         return 1000.0 * (time.perf_counter() - start)
 

@@ -14,6 +14,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Pre
 ROWS = 512
 """Rows of the stand-in for the table of token embeddings."""
 
+SAME_SHAPE = ("-instruct", "-it", "-chat", "-base")
+"""Endings of names that say how a model was trained; its shape is that of the name without."""
+
 
 def without_weights(config: PretrainedConfig) -> PreTrainedModel:
     """Return a model of this shape on the meta device.
@@ -25,7 +28,11 @@ def without_weights(config: PretrainedConfig) -> PreTrainedModel:
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
     width = int(model.config.get_text_config().hidden_size)
     stand_in_VD = torch.ones(()).expand(ROWS, width)
-    model.get_input_embeddings().weight = nn.Parameter(stand_in_VD)
+    embeddings = model.get_input_embeddings()
+    embeddings.weight = nn.Parameter(stand_in_VD)
+    # Families that scale embeddings keep the factor beside them.
+    for name, factor in list(embeddings.named_buffers()):
+        embeddings.register_buffer(name, torch.ones(factor.shape), persistent=False)
     model.eval()
     return model
 
@@ -40,12 +47,30 @@ def known_config(model: str) -> PretrainedConfig | None:
     folder = Path(model).expanduser()
     if (folder / "config.json").is_file():
         return _read(folder)
-    shipped = files("userllm.lm.shapes") / f"{model.rpartition('/')[2].lower()}.json"
-    if shipped.is_file():
-        values = json.loads(shipped.read_text(encoding="utf-8"))
-        config: PretrainedConfig = AutoConfig.for_model(**values)
-        return config
-    return _read(model)
+    return _shipped(model.rpartition("/")[2].lower()) or _read(model)
+
+
+def shipped_models() -> list[str]:
+    """Return the names of the models whose shapes ship with the package, smallest first."""
+    names = [file.name for file in files("userllm.lm.shapes").iterdir()]
+    models = [name.removesuffix(".json") for name in names if name.endswith(".json")]
+    sizes = {name: parameter_count(config) for name in models if (config := _shipped(name))}
+    return sorted(sizes, key=sizes.__getitem__)
+
+
+def parameter_count(config: PretrainedConfig) -> int:
+    """Return the number of weights of a model of this shape; shared tables count once."""
+    with torch.device("meta"):
+        return int(AutoModelForCausalLM.from_config(config).num_parameters())
+
+
+def _shipped(name: str) -> PretrainedConfig | None:
+    for ending in ("", *SAME_SHAPE):
+        file = files("userllm.lm.shapes") / f"{name.removesuffix(ending)}.json"
+        if file.is_file():
+            config: PretrainedConfig = AutoConfig.for_model(**json.loads(file.read_text("utf-8")))
+            return config
+    return None
 
 
 def _read(place: Path | str) -> PretrainedConfig | None:

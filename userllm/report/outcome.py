@@ -5,6 +5,8 @@ from typing import Any
 
 from rich.table import Table
 
+from userllm.report.costs import busy_sentence
+
 
 def outcome_table(outcomes: Sequence[Mapping[str, Any]]) -> Table:
     """Return one row per method, the primary metric with its interval, the protocol below.
@@ -48,10 +50,14 @@ def retention_table(kept: Mapping[str, Any]) -> Table:
 
 def cost_table(method: str, cost: Mapping[str, Any]) -> Table:
     """Return what an answer costs, FLOPs by part included."""
-    table = Table(title=f"Cost of one answer: {method}", show_header=False)
+    latency = cost["latency_ms"]
+    table = Table(
+        title=f"Cost of one answer: {method}",
+        caption=busy_sentence([latency]).strip() or None,
+        show_header=False,
+    )
     table.add_column()
     table.add_column(justify="right")
-    latency = cost["latency_ms"]
     load = "unknown" if latency["load"] is None else f"{latency['load']:.1f}"
     machine = f"threads {latency['threads']}, {latency['device']}, load {load}"
     rows = {

@@ -9,12 +9,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 QUESTION_TOKENS = 24
 """The paper's prompt has 32 tokens; the answer and the start token are counted apart."""
 SUMMARY_TOKENS = 224
 """The paper's prompt with a summary has 256 tokens, 32 of them the question's."""
 SIMULATED_CATEGORIES = 8
 """Categories of simulated data that are written in a real dataset's format."""
+PAPER_PROMPT = 32
+"""Tokens that the paper's language model reads where an encoder reads the history."""
+PAPER_TEXTS = {50: 700, 100: 1350, 200: 2500}
+"""Events of a MovieLens history to the paper's tokens of a text prompt (Table 4)."""
+PAPER_AMAZON = {"User-LLM": 32, "TP": 512, "TS": 256}
+"""Method to the paper's prompt tokens on Amazon, 50 events (Figure 3)."""
 BYTES_PER_TOKEN = 4
 """Tokens of a byte tokenizer for one of a trained one."""
 
@@ -59,6 +67,16 @@ DATA = {
     "amazon_reviews": DataSize(5_756, 177_978, 450, 5, 113.0, 10.0, 7.0, 3.0, 8.0),
 }
 """Dataset option to size. Events of a user: its training windows and the 51 that come before."""
+
+
+def paper_event_tokens(events: float) -> float:
+    """Return tokens per event of the paper's text prompts, so that these come out of its lengths.
+
+    Between and beyond the lengths of Table 4, what lies nearest is taken.
+    """
+    lengths = list(PAPER_TEXTS)
+    each = [(tokens - PAPER_PROMPT) / length for length, tokens in PAPER_TEXTS.items()]
+    return float(np.interp(events, lengths, each))
 
 
 def data_size(option: str, config: Mapping[str, Any]) -> DataSize:

@@ -1,0 +1,191 @@
+"""Several methods measured side by side: closed forms, times in turns, memory one by one."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from omegaconf import DictConfig
+
+from userllm.build import build
+from userllm.cost.flops import Count
+from userllm.cost.latency import Latency, Timed
+from userllm.run.contestants import Contestant
+from userllm.run.question_work import (
+    Asking,
+    Kept,
+    append_flops,
+    keepable,
+    question_flops,
+    stored_bytes,
+    writing_flops,
+)
+from userllm.run.serving import Serving
+from userllm.run.stored_prompt import question_lengths
+from userllm.task.exam import prompt_lengths
+from userllm.task.protocol import Ints
+from userllm.training.memory import forget_peak_memory, peak_memory_bytes
+
+IN_TURN = 8
+"""Different users that are asked in turn: what is stored of a long text prompt is large."""
+
+ALONE, TOGETHER = ("prefill", "first_token", "answer"), ("prefill", "answer")
+"""What is timed for one user at a time, and for a batch of users."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One method with one thing stored."""
+
+    contestant: Contestant
+    kept: Kept
+    serving: Serving
+
+    def rows(self, number: int, size: int) -> Ints:
+        """Return whose questions are asked: another user each time, or always the same batch."""
+        users = len(self.contestant.asked)
+        if size == 1:
+            return np.array([number % min(IN_TURN, users)])
+        return np.arange(size) % users
+
+
+def measure_rows(
+    cfg: DictConfig, contestants: Sequence[Contestant], device: torch.device
+) -> list[dict[str, Any]]:
+    """Return one row per method and per thing that can be stored of its users.
+
+    Args:
+        cfg: The benchmark's config.
+        contestants: Methods, built, with one length of history.
+        device: Where their models are.
+    """
+    rows = [
+        _Row(one, kept, _serving(one, kept, cfg.answer_tokens, device))
+        for one in contestants
+        for kept in keepable(one.model)
+    ]
+    latency: Latency = build(cfg.cost)
+    alone = _times(rows, ALONE, 1, latency, device, cfg.seconds)
+    together = _times(rows, TOGETHER, cfg.batch, latency, device, cfg.seconds)
+    return [
+        {
+            **_closed(row, cfg.answer_tokens),
+            "latency_ms": one,
+            "batch": cfg.batch,
+            "batch_ms": many,
+            "users_per_second": {
+                what: 1000.0 * cfg.batch / times["p50"] for what, times in many.items()
+            },
+            "memory_bytes": {
+                str(size): _memory(row, size, device) for size in dict.fromkeys([1, cfg.batch])
+            },
+        }
+        for row, one, many in zip(rows, alone, together, strict=True)
+    ]
+
+
+def _serving(one: Contestant, kept: Kept, tokens: int, device: torch.device) -> Serving:
+    return Serving(
+        model=one.model, exam=one.exam, asked=one.asked, kept=kept, tokens=tokens, device=device
+    )
+
+
+def _times(
+    rows: Sequence[_Row],
+    kinds: Sequence[str],
+    size: int,
+    latency: Latency,
+    device: torch.device,
+    seconds: float,
+) -> list[dict[str, dict[str, Any]]]:
+    """Return the times of each row by what is timed; the rows take turns."""
+    asks = {
+        f"{number} {kind}": Timed(
+            ready=_numbered(row.serving.get_ready, row, size),
+            ask=_numbered(_asks(row.serving)[kind], row, size),
+        )
+        for number, row in enumerate(rows)
+        for kind in kinds
+    }
+    times = latency.interleave(asks, device, seconds=seconds)
+    return [{kind: times[f"{number} {kind}"] for kind in kinds} for number, _ in enumerate(rows)]
+
+
+def _asks(serving: Serving) -> dict[str, Callable[[Ints], Any]]:
+    return {
+        "prefill": serving.prefill,
+        "first_token": serving.first,
+        "answer": serving.answer,
+    }
+
+
+def _numbered(what: Callable[[Ints], Any], row: _Row, size: int) -> Callable[[int], Any]:
+    return lambda number: what(row.rows(number, size))
+
+
+def _memory(row: _Row, size: int, device: torch.device) -> int:
+    """Return the most bytes a whole answer takes beyond what was there: weights and what is stored.
+
+    The process is one for all methods, so its own peak would be that of the greediest.
+    """
+    users = row.rows(0, size)
+    row.serving.get_ready(users)
+    forget_peak_memory()
+    if device.type == "cuda":
+        before = int(torch.cuda.memory_allocated(device))
+    else:
+        before = int(psutil.Process().memory_info().rss)
+    row.serving.answer(users)
+    return max(peak_memory_bytes() - before, 0)
+
+
+def asking_of(one: Contestant, tokens: int) -> Asking:
+    """Return the lengths of a contestant's questions, one entry per user."""
+    users, cuts = one.asked.users, one.asked.cuts
+    lengths = prompt_lengths(one.exam, one.exam.reader(users, cuts))
+    writer = one.exam.reader.writer
+    question = question_lengths(writer, users, cuts).astype(np.float64)
+    written = np.minimum(lengths.events, one.model.context.text_events)
+    fixed = float(writer.table.lengths[[0, writer.heading]].sum())
+    event = (lengths.prompt - question - fixed) / np.maximum(written, 1.0) * (written > 0)
+    first = replace(lengths, logits=1.0, ranked=0.0)
+    return Asking(lengths=first, question=question, event=event, answer=float(tokens))
+
+
+def _closed(row: _Row, tokens: int) -> dict[str, Any]:
+    """Return what the shapes say: tokens, FLOPs by part, bytes stored, one event more."""
+    one, model, kept = row.contestant, row.contestant.model, row.kept
+    asking = asking_of(one, tokens)
+    given = model.given(asking.lengths.events)
+    parts = {name: _mean(work) for name, work in question_flops(model, asking, kept).items()}
+    writing = _mean(writing_flops(model, asking))
+    append = append_flops(model, asking, kept)
+    return {
+        "method": one.label,
+        "overrides": one.overrides,
+        "task": one.exam.subject.name,
+        "history": one.history,
+        "kept": kept,
+        "lm": one.assembly.loaded.source["name"],
+        "data": one.assembly.corpus.card["name"],
+        "events": _mean(asking.lengths.events),
+        "event_tokens": _mean(asking.event),
+        "prompt_tokens": _mean(asking.lengths.prompt + model.context.prefix_length(given)),
+        "question_tokens": _mean(asking.question),
+        "user_vectors": _mean(model.context.vectors(given)),
+        "answer_tokens": tokens,
+        "flops": parts,
+        "blocks": int(model.lm.config.get_text_config().num_hidden_layers),
+        "flops_prefill": sum(parts.values()),
+        "flops_answer": sum(parts.values()) + writing,
+        "stored_bytes": _mean(stored_bytes(model, asking, kept)),
+        "append_flops": None if append is None else _mean(append),
+        "weights_bytes": sum(p.nbytes for p in model.parameters()),
+        "trained": one.finished is not None,
+    }
+
+
+def _mean(count: Count) -> float:
+    return float(np.mean(count))

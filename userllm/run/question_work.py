@@ -1,0 +1,156 @@
+"""What one question costs, by part and by what is kept of the user from one question to the next.
+
+Closed forms over the shapes of a joined model, so they hold with weights and without.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from torch import nn
+
+from userllm.context.compression import Compression
+from userllm.context.cross_attention import CrossAttention
+from userllm.context.model import UserLLM
+from userllm.context.text_events import TextEvents
+from userllm.context.work import Lengths, answer_flops, attention_width, forward_flops
+from userllm.cost.cache import FLOAT32, cache_bytes
+from userllm.cost.flops import Count, Flops, attention, linear, weight_count
+from userllm.lm.blocks import decoder_blocks
+
+Kept = Literal["nothing", "memory", "keys and values", "prompt"]
+"""What is stored of a user: user vectors, the blocks' keys and values of these, or the language
+model's own keys and values of the history as text."""
+
+DONE = {
+    "nothing": (),
+    "memory": ("encoder", "perceiver"),
+    "keys and values": ("encoder", "perceiver", "keys and values"),
+    "prompt": (),
+}
+"""What is stored to the parts of a question's work that were done before."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """One question; entries may be arrays over questions.
+
+    Attributes:
+        lengths: What it makes the model read, up to the first token of the answer.
+        question: Tokens at the prompt's end that are not about the user.
+        event: Tokens of one more event as text.
+        answer: Tokens that are written.
+    """
+
+    lengths: Lengths
+    question: Count
+    event: Count
+    answer: float
+
+
+def keepable(model: UserLLM) -> list[Kept]:
+    """Return what can be stored for the users of a model, the least first."""
+    if np.any(model.context.vectors(1.0)):
+        return ["nothing", "memory", *_if(_readers(model), "keys and values")]
+    return ["nothing", *_if(model.context.text_events, "prompt")]
+
+
+def question_flops(model: UserLLM, asking: Asking, kept: Kept) -> dict[str, Count]:
+    """Return the FLOPs from a question to the first logits of its answer, by part.
+
+    Args:
+        model: The joined model.
+        asking: The question.
+        kept: What was stored of the user.
+    """
+    parts = forward_flops(model, asking.lengths)
+    memory = parts.pop("memory", 0.0)
+    perceiver = np.minimum(_compression_flops(model, asking.lengths), memory)
+    if kept == "prompt":
+        parts["blocks"] = _behind(model, asking.question, asking.lengths.prompt).total
+    # What the blocks read memories with; without such blocks, what maps vectors into the prompt.
+    mapped = "keys and values" if _readers(model) else "projection"
+    parts |= {"perceiver": perceiver, mapped: memory - perceiver}
+    left = {name: work for name, work in parts.items() if name not in DONE[kept]}
+    return {name: work for name, work in left.items() if np.any(work)}
+
+
+def writing_flops(model: UserLLM, asking: Asking) -> Count:
+    """Return the FLOPs of writing the answer's other tokens, one after the other."""
+    if asking.answer <= 1:
+        return 0.0
+    # Every token sees the prompt, itself and what was written before it.
+    return answer_flops(model, asking.lengths, asking.answer - 1, asking.answer / 2)
+
+
+def append_flops(model: UserLLM, asking: Asking, kept: Kept) -> Count | None:
+    """Return the FLOPs of adding one event to what is stored; None where nothing is.
+
+    Causal encoders take one step behind what they kept of a history, as long as their window has
+    room for it; others read the history again. A Perceiver reads all vectors again.
+    """
+    if kept == "nothing":
+        return None
+    if kept == "prompt":
+        seen = asking.lengths.prompt - asking.question + asking.event
+        return _behind(model, asking.event, seen).total
+    lengths = replace(asking.lengths, events=asking.lengths.events + 1)
+    work: Count = 0.0
+    if model.encoder is not None:
+        step = getattr(model.encoder, "append_flops", None)
+        one = model.encoder.flops(lengths.events) if step is None else step(asking.lengths.events)
+        work = one.total
+    work = work + _compression_flops(model, lengths)
+    if kept == "keys and values":
+        new = model.context.vectors(1.0) if np.any(_compression_flops(model, lengths)) else 1.0
+        for reader in _readers(model):
+            work = work + linear(new, weight_count(reader)).total
+    return work
+
+
+def stored_bytes(model: UserLLM, asking: Asking, kept: Kept) -> Count:
+    """Return the bytes stored per user, in float32.
+
+    Of a text, no more than a block's window: a service would not keep what nobody looks at again.
+    """
+    if kept == "nothing":
+        return 0.0
+    if kept == "prompt":
+        about = asking.lengths.prompt - asking.question
+        return cache_bytes(model.lm.config, about, windowed=True)
+    vectors = model.context.vectors(model.given(asking.lengths.events))
+    if kept == "memory":
+        return FLOAT32 * memory_width(model) * vectors
+    return FLOAT32 * sum(reader.out_features for reader in _readers(model)) * vectors
+
+
+def memory_width(model: UserLLM) -> int:
+    """Return the width of the vectors that are stored of a user."""
+    if isinstance(model.context, TextEvents):
+        return int(model.context.vectors_IW.shape[1])
+    return 0 if model.encoder is None else model.encoder.width
+
+
+def _behind(model: UserLLM, tokens: Count, seen: Count) -> Flops:
+    """Return the work of all blocks on tokens that see so many positions, themselves included."""
+    blocks = decoder_blocks(model.lm)
+    one = attention(tokens, seen, attention_width(model))
+    return linear(tokens, weight_count(*blocks)) + Flops(attention=len(blocks) * one.attention)
+
+
+def _readers(model: UserLLM) -> list[nn.Linear]:
+    """Return what makes keys and values of user vectors, one of every block that reads them."""
+    contexts = [module for module in model.modules() if isinstance(module, CrossAttention)]
+    return [reader.to_keys_values for context in contexts for reader in context.stack]
+
+
+def _compression_flops(model: UserLLM, lengths: Lengths) -> Count:
+    given = model.given(lengths.events)
+    if isinstance(model.context, TextEvents):
+        given = np.minimum(given, model.context.events)
+    found = [module for module in model.modules() if isinstance(module, Compression)]
+    return sum(module.flops(given).total for module in found)
+
+
+def _if(there: object, kept: Kept) -> list[Kept]:
+    return [kept] if there else []

@@ -1,0 +1,136 @@
+"""A text prompt whose keys and values are stored per user: the honest rival of stored vectors.
+
+Only the question is read when it is asked. Positions stay where they were: what was read once is
+not moved, also when old events are masked out later.
+
+Shape suffixes: B batch, T text tokens, S cached positions, V vocabulary or the chosen tokens of it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import Cache, DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from userllm.context.model import Prefill, TokenBatch, UserLLM, positions
+from userllm.task.prompt import PromptWriter, packed
+from userllm.task.protocol import Ints
+
+KeysValues = list[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class StoredPrompt:
+    """What was read of users' histories as text.
+
+    Attributes:
+        layers: Keys and values of every block.
+        mask_BS: False where there is padding, or what was dropped later.
+        next_B: Position of the next token.
+    """
+
+    layers: KeysValues
+    mask_BS: Tensor
+    next_B: Tensor
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all keys and values."""
+        return sum(keys.nbytes + values.nbytes for keys, values in self.layers)
+
+    def without(self, dropped_BS: Tensor) -> "StoredPrompt":
+        """Return the same with some positions hidden; the others stay as they were read."""
+        return StoredPrompt(self.layers, self.mask_BS & ~dropped_BS, self.next_B)
+
+
+def split_question(
+    writer: PromptWriter, prompt: TokenBatch, users: Ints, cuts: Ints
+) -> tuple[TokenBatch, TokenBatch]:
+    """Return what a prompt says about the user, and the question behind it; both padded left."""
+    lengths_B = torch.from_numpy(question_lengths(writer, users, cuts)).to(prompt.mask_BT.device)
+    columns = prompt.mask_BT.shape[1]
+    asks_BT = torch.arange(columns, device=lengths_B.device) >= columns - lengths_B[:, None]
+    about = TokenBatch(prompt.ids_BT, prompt.mask_BT & ~asks_BT)
+    return packed([about]), packed([TokenBatch(prompt.ids_BT, prompt.mask_BT & asks_BT)])
+
+
+def question_lengths(writer: PromptWriter, users: Ints, cuts: Ints) -> Ints:
+    """Return how many tokens each question has."""
+    segments_BS = writer.questions(users, cuts)
+    lengths_BS = np.where(segments_BS >= 0, writer.table.lengths[segments_BS], 0)
+    lengths_B: Ints = lengths_BS.sum(axis=1)
+    return lengths_B
+
+
+def store(model: UserLLM, about: TokenBatch) -> StoredPrompt:
+    """Read histories once and keep the keys and values."""
+    prefill = model.prefill(None, about)
+    next_B = about.mask_BT.sum(dim=1)
+    return StoredPrompt(_keys_values(prefill.cache), prefill.mask_BS, next_B)
+
+
+def read_behind(
+    model: UserLLM, stored: StoredPrompt, text: TokenBatch, *, tokens_V: Tensor | None = None
+) -> Prefill:
+    """Read a text behind what is stored, which stays as it is.
+
+    Rows should have texts of one length where the language model has sliding windows: these count
+    columns, padding between what is stored and the text included.
+
+    Args:
+        model: Who reads.
+        stored: What it has read before.
+        text: A question, padded on the left.
+        tokens_V: Tokens to give logits for; None is the whole vocabulary.
+    """
+    mask_BS = torch.cat([stored.mask_BS, text.mask_BT], dim=1)
+    with model.output_layer.limited_to(tokens_V):
+        output = model.lm(
+            input_ids=text.ids_BT,
+            attention_mask=mask_BS.long(),
+            position_ids=stored.next_B[:, None] + positions(text.mask_BT),
+            cache=_cache(stored.layers),
+            logits_to_keep=1,
+            use_cache=True,
+        )
+    return Prefill(output.cache, mask_BS, output.logits[:, -1])
+
+
+def last_state(model: UserLLM, stored: StoredPrompt, text: TokenBatch) -> Tensor:
+    """Return the hidden state ``[B, D]`` of the last token of a text behind what is stored."""
+    mask_BS = torch.cat([stored.mask_BS, text.mask_BT], dim=1)
+    output = model.lm.base_model(
+        input_ids=text.ids_BT,
+        attention_mask=mask_BS.long(),
+        position_ids=stored.next_B[:, None] + positions(text.mask_BT),
+        cache=_cache(stored.layers),
+        use_cache=True,
+    )
+    state_BD: Tensor = output.last_hidden_state[:, -1]
+    return state_BD
+
+
+def append(model: UserLLM, stored: StoredPrompt, text: TokenBatch) -> StoredPrompt:
+    """Return what is stored with one more text, such as an event, behind it."""
+    prefill = read_behind(model, stored, text)
+    next_B = stored.next_B + text.mask_BT.sum(dim=1)
+    return StoredPrompt(_keys_values(prefill.cache), prefill.mask_BS, next_B)
+
+
+def _keys_values(cache: Cache) -> KeysValues:
+    layers: Any = cache.layers
+    return [(layer.keys, layer.values) for layer in layers]
+
+
+def _cache(layers: KeysValues) -> DynamicCache:
+    """Return a cache that starts from these tensors; what is read goes into copies."""
+    cache = DynamicCache()
+    for keys, values in layers:
+        layer = DynamicLayer()
+        layer.lazy_initialization(keys, values)
+        layer.keys, layer.values = keys, values
+        cache.layers.append(layer)
+    return cache
