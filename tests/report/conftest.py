@@ -27,6 +27,8 @@ CONTEXTS = {
     "cross_attention": (0.73, 14, 50, 3.56e9, 152.0),
     "hybrid": (0.74, 144, 50, 34e9, 420.0),
 }
+HISTORY = np.random.default_rng(3).integers(5, 90, USERS)
+TARGET_EVENTS = np.random.default_rng(4).integers(0, 40, USERS).clip(3) - 3
 FLOORS = {"majority": 0.487, "count_history": 0.79}
 
 
@@ -90,6 +92,8 @@ class FakeRuns:
         folder = self._folder(context, seed, state)
         config = _config(context, seed, "movielens_100k")
         (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+        command = f"userllm contextualize context={context} seed={seed}"
+        (folder / "command.txt").write_text(f"{command}\n", encoding="utf-8")
         _write(folder / "status.json", {"state": state, "error": error})
         return folder
 
@@ -166,7 +170,8 @@ def _answers(method: str, chance: float, seed: int, metric: str, protocol: str) 
             "user": [str(user) for user in range(1, USERS + 1)],
             metric: right.astype(np.float64),
             "recall@5": second.astype(np.float64),
-            "history_length": 50,
+            "history_length": HISTORY,
+            "target_events": TARGET_EVENTS,
         }
     )
 

@@ -13,7 +13,12 @@ from userllm.run.show import show
 FILES = {
     "table.md",
     "table.csv",
+    "table.tex",
+    "table.json",
+    "slices.csv",
     "index.html",
+    "accuracy_vs_history.png",
+    "accuracy_vs_history.vl.json",
     "accuracy_vs_flops.png",
     "accuracy_vs_flops.vl.json",
     "accuracy_vs_latency.png",
@@ -80,6 +85,15 @@ def test_running_it_again_gives_the_same_bytes(two, compare):
     }
     after = {f.name: f.read_bytes() for f in (compare("contextualize/*", name="a") / "a").iterdir()}
     assert before == after
+
+
+def test_other_people_s_run_folders_are_compared_wherever_they_lie(two, compare, tmp_path):
+    lent = tmp_path / "from a friend" / "their run"
+    shutil.copytree(two.folders[0], lent)
+    report = compare(str(lent), str(two.folders[1]), name="a") / "a"
+    rows = (report / "table.csv").read_text()
+    assert "none" in rows
+    assert "text_prompt" in rows
 
 
 def test_the_baseline_of_the_config_is_used(two, compare):

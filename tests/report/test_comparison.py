@@ -95,6 +95,21 @@ def test_other_data_and_other_protocols_get_tables_of_their_own(fake_runs):
     ]
 
 
+def test_tables_kept_apart_say_what_differs(fake_runs):
+    fake_runs.finished("none", protocol="leave_last_out, seen items not ranked, k = 10")
+    fake_runs.finished("none", protocol="leave_last_out, seen items ranked, k = 10")
+    one, other = build_tables([load(folder) for folder in fake_runs.folders])
+    assert one.apart == ("here seen items not ranked; there seen items ranked",)
+    assert other.apart == ("here seen items ranked; there seen items not ranked",)
+
+
+def test_tables_on_other_questions_need_not_say_so(fake_runs):
+    fake_runs.finished("none")
+    fake_runs.finished("none", data="synthetic", fingerprint="s" * 64)
+    tables = build_tables([load(folder) for folder in fake_runs.folders])
+    assert [table.apart for table in tables] == [(), ()]
+
+
 def test_a_copy_of_a_run_counts_once(fake_runs):
     fake_runs.finished("none")
     fake_runs.finished("none", copy="again")

@@ -12,7 +12,7 @@ def said(fake_runs):
 
 def test_who_beats_the_baseline_who_leads_what_it_costs_and_the_floor(demo):
     against, cost, floor = headline(demo[0])
-    assert against.startswith("Better than none beyond the 95 % interval: hybrid (events=50), ")
+    assert against.startswith("Better than none beyond chance: hybrid (events=50), ")
     assert against.endswith("not distinguishable from hybrid (events=10) and cross_attention.")
     assert cost == (
         "Among the best, cross_attention is the cheapest with 3.56 GFLOP per user, "
@@ -32,7 +32,7 @@ def test_a_difference_within_the_interval_is_no_win(fake_runs):
 def test_the_direction_of_the_metric_decides(fake_runs, metric, verdict):
     fake_runs.finished("none", right=0.8, metric=metric)
     fake_runs.finished("hybrid", right=0.2, metric=metric)
-    assert said(fake_runs)[0].startswith(f"{verdict} than none beyond the 95 % interval: hybrid.")
+    assert said(fake_runs)[0].startswith(f"{verdict} than none beyond chance: hybrid.")
 
 
 def test_a_model_alone_claims_nothing(fake_runs):

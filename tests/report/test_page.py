@@ -2,11 +2,13 @@ import json
 import re
 from html.parser import HTMLParser
 
+import polars as pl
 import pytest
 
 from userllm.report.comparison import build_tables
 from userllm.report.page import examples, render
 from userllm.report.results import load
+from userllm.report.slices import views
 
 VOID = {"meta", "link", "br", "img", "input", "hr", "col"}
 
@@ -80,9 +82,10 @@ def test_every_heading_can_be_sorted_with_the_keyboard(page):
     assert headings == buttons > 0
 
 
-def test_tables_scroll_inside_a_region_that_takes_the_focus(page):
+def test_tables_scroll_inside_a_region_that_takes_the_focus(page, demo):
     regions = [a for _, a in read(page) if a.get("role") == "region"]
-    assert len(regions) == 2
+    # Results, learning, and two views: by history length (and activity) and cold users.
+    assert len(regions) == 2 + len(views(demo[0]))
     assert all(region["tabindex"] == "0" and region["aria-label"] for region in regions)
 
 
@@ -107,13 +110,16 @@ def test_examples_join_the_answers_of_all_rows_floors_last(demo):
 
 
 def test_a_page_without_examples_or_costs_is_whole(fake_runs):
-    fake_runs.finished("none", cost={"flops_per_user": None, "latency_ms": None})
+    folder = fake_runs.finished("none", cost={"flops_per_user": None, "latency_ms": None})
+    per_user = folder / "per_user.parquet"
+    pl.read_parquet(per_user).drop("history_length", "target_events").write_parquet(per_user)
     tables = build_tables([load(folder) for folder in fake_runs.folders])
     for row in tables[0].models:
         row.runs[0].examples.clear()
     page = render(tables, name="bare")
     read(page)
     assert "<figure>" not in page
+    assert "<details>" not in page
     assert 'id="examples"' not in page
 
 

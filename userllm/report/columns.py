@@ -1,4 +1,4 @@
-"""What the tables show: columns in four groups, and one grid of cells for every renderer.
+"""What the tables show: columns in five groups, and one grid of cells for every renderer.
 
 The terminal, Markdown and the page print the same grid, so they cannot disagree.
 """
@@ -15,8 +15,10 @@ from userllm.report.extras import extra
 from userllm.report.results import Unfinished
 from userllm.report.rows import Row, lower_is_better
 
-Group = Literal["method", "quality", "reading one user", "learning"]
-GROUPS: tuple[Group, ...] = ("method", "quality", "reading one user", "learning")
+Group = Literal["method", "quality", "other metrics", "reading one user", "learning"]
+
+CORRECTION = "Holm-corrected over the rows of the table"
+"""How `userllm.report.verdicts` keeps many comparisons from finding something by chance."""
 
 _ALIKE = 1.05
 """Rows whose costs differ by less cost the same."""
@@ -118,10 +120,11 @@ def _pick(whole: Grid, keep: Sequence[int]) -> Grid:
 def _missing_line(run: Unfinished, width: int) -> Line:
     """Show what was asked for, and why there are no numbers."""
     seed = "" if run.seed is None else f"seed={run.seed}"
+    which = ", ".join(filter(None, (seed, run.settings)))
     why = run.error.splitlines()[0] if run.error else ""
     said = [
         Cell(run.method),
-        Cell(": ".join(filter(None, (seed, why)))),
+        Cell(": ".join(filter(None, (which, why)))),
         Cell(run.state, mark="missing"),
     ]
     return Line("missing", [*said, *(Cell("") for _ in range(width - len(said)))])
@@ -152,15 +155,17 @@ def _accuracy(table: Table) -> list[Column]:
     scorer = Column("quality", "scorer", "How answers are scored", _scorer, numeric=False)
     return [
         _metric_column(primary),
+        Column("quality", "over seeds", f"{primary}: ± 95 % t interval over training seeds", _over),
         Column("quality", delta, f"Paired difference of {primary}, same users", _delta),
-        *(_metric_column(name) for name in others),
+        Column("quality", "p", f"Chance of such a Δ without a difference; {CORRECTION}", _p),
         *([scorer] if len(scorers) > 1 else []),
         Column("quality", "n", "Users", lambda row: _number(row.score.n, units.count)),
         Column("quality", "seeds", "Runs averaged, user by user", _seeds),
+        *(_metric_column(name, "other metrics") for name in others),
     ]
 
 
-def _metric_column(name: str) -> Column:
+def _metric_column(name: str, group: Group = "quality") -> Column:
     def cell(row: Row) -> Cell:
         value = row.metrics.get(name)
         if value is None:
@@ -169,7 +174,7 @@ def _metric_column(name: str) -> Column:
         return Cell(units.score(value.mean), detail, value.mean, row.marks.get(name, ""))
 
     better = "lower is better" if lower_is_better(name) else "higher is better"
-    return Column("quality", name, f"Mean over users and 95 % interval; {better}", cell)
+    return Column(group, name, f"Mean over users and 95 % interval; {better}", cell)
 
 
 def _delta(row: Row) -> Cell:
@@ -177,6 +182,19 @@ def _delta(row: Row) -> Cell:
         return Cell()
     detail = interval_text(row.delta, units.signed)
     return Cell(units.signed(row.delta.mean), detail, row.delta.mean)
+
+
+def _over(row: Row) -> Cell:
+    """Show half the width of the interval over seeds; the bounds stand in the CSV."""
+    found = row.over_seeds(row.primary)
+    half = None if found is None else found.high - found.mean
+    return _number(half, lambda half: f"± {units.score(half)}")
+
+
+def _p(row: Row) -> Cell:
+    if row.test is None or row.test.adjusted is None:
+        return Cell()
+    return Cell(units.chance(row.test.adjusted), order=row.test.adjusted)
 
 
 def _scorer(row: Row) -> Cell:

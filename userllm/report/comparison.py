@@ -1,15 +1,19 @@
 """Runs to tables: what may stand in one table, in which order, against which baseline."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import polars.selectors as cs
 
 from userllm.errors import UserError
-from userllm.report.results import Result, Unfinished, parts
-from userllm.report.rows import Row, lower_is_better, merge_seeds, paired
+from userllm.report import units
+from userllm.report.missing import belongs, never_started, subject
+from userllm.report.results import Result, Unfinished
+from userllm.report.rows import Row, lower_is_better, merge_seeds
 from userllm.report.settings import differing_settings, identity
+from userllm.report.verdicts import compared_with, marked
 
 DEFAULT_BASELINE = "none"
 
@@ -24,14 +28,19 @@ class Setting(NamedTuple):
     primary: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
-    """One comparison: models best first, reference floors, and runs without a result."""
+    """One comparison: models best first, reference floors, and runs without a result.
+
+    Attributes:
+        apart: What sets this table's protocol apart from those of tables on the same question.
+    """
 
     setting: Setting
     models: list[Row]
     references: list[Row]
     missing: list[Unfinished]
+    apart: tuple[str, ...] = ()
 
     @property
     def rows(self) -> list[Row]:
@@ -39,12 +48,17 @@ class Table:
         return [*self.models, *self.references]
 
 
-def build_tables(loaded: Sequence[Result | Unfinished], baseline: str | None = None) -> list[Table]:
+def build_tables(
+    loaded: Sequence[Result | Unfinished],
+    baseline: str | None = None,
+    studies: Collection[str] = (),
+) -> list[Table]:
     """Merge seeds, separate what is not comparable, compare the rest with the baseline.
 
     Args:
         loaded: What `userllm.report.results.load` returned, in any order.
         baseline: Method to compare with; None takes ``none`` where it is present.
+        studies: What is compared, by name: only the grids of these can lack cells.
 
     Raises:
         UserError: Nothing has finished, one data name stands for two data sets, or no table has
@@ -52,6 +66,7 @@ def build_tables(loaded: Sequence[Result | Unfinished], baseline: str | None = N
     """
     results = [item for item in loaded if isinstance(item, Result)]
     missing = [item for item in loaded if isinstance(item, Unfinished)]
+    missing += never_started(loaded, studies)
     if not results:
         states = "\n".join(f"  {run.folder}: {run.state} {run.error or ''}" for run in missing)
         raise UserError(f"None of the {len(missing)} runs has a result yet:\n{states}")
@@ -63,7 +78,7 @@ def build_tables(loaded: Sequence[Result | Unfinished], baseline: str | None = N
     methods = sorted({row.method for table in tables for row in table.rows})
     if baseline and baseline not in methods:
         raise UserError(f"baseline={baseline}: no run has this method. Choose from: {methods}")
-    return [*tables, *_tables_without_results(tables, missing)]
+    return [*map(partial(_set_apart, tables), tables), *_waiting(tables, missing)]
 
 
 def _refuse_mixed_data(results: Iterable[Result]) -> None:
@@ -107,15 +122,16 @@ def _table(
     models = _named([row for row in rows if row.kind == "model"])
     references = _named_by_method(_once(row for row in rows if row.kind == "reference"))
     against = [row for row in (*models, *references) if row.method == baseline]
+    compared = compared_with(against, [*models, *references])
     models, references = (
         sorted(
-            (_compared(row, against) for row in group),
+            (row for row in compared if row.kind == kind),
             key=lambda row: (sign * row.score.mean, row.label),
         )
-        for group in (models, references)
+        for kind in ("model", "reference")
     )
-    here = [run for run in missing if _belongs(run, rows)]
-    return Table(setting, _marked(models), references, here)
+    here = [run for run in missing if belongs(run, rows)]
+    return Table(setting, marked(models), references, here)
 
 
 def _once(references: Iterable[Row]) -> list[Row]:
@@ -158,53 +174,31 @@ def _named_by_method(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def _compared(row: Row, baselines: Sequence[Row]) -> Row:
-    """Add the paired difference to the baseline that shares the most choices with ``row``."""
-    if not baselines or row in baselines:
-        return row
-    own = row.runs[0].run["choices"].items()
-    nearest = max(baselines, key=lambda other: len(own & other.runs[0].run["choices"].items()))
-    return replace(row, baseline=nearest.label, delta=paired(row, nearest, row.primary))
+def _set_apart(tables: Sequence[Table], table: Table) -> Table:
+    """Say how the protocol of a table differs from those of tables on the same data and task."""
+    own = table.setting
+    rivals = [other.setting for other in tables if other.setting[:2] == own[:2]]
+    said = tuple(_difference(own, rival) for rival in rivals if rival != own)
+    return replace(table, apart=said)
 
 
-def _marked(models: Sequence[Row]) -> list[Row]:
-    """Mark the best model of each metric, and who cannot be told from it on the primary one.
-
-    Where all models are equal none is marked.
-    """
-    marks: dict[Row, dict[str, str]] = {row: {} for row in models}
-    for metric in {name: None for row in models for name in row.metrics}:
-        having = [row for row in models if metric in row.metrics]
-        means = {row: row.metrics[metric].mean for row in having}
-        best = min(means.values()) if lower_is_better(metric) else max(means.values())
-        if len(set(means.values())) > 1:
-            marks |= {row: {**marks[row], metric: "best"} for row in having if means[row] == best}
-    leaders = [row for row in models if row.primary in marks[row]]
-    for row in models if leaders else []:
-        gap = paired(row, leaders[0], row.primary)
-        if gap and gap.low <= 0 <= gap.high:
-            marks[row].setdefault(row.primary, "close")
-    return [replace(row, marks=marks[row]) for row in models]
+def _difference(own: Setting, rival: Setting) -> str:
+    """Return what only one of two protocol lines says, this table's part first."""
+    here, there = (
+        [f"{one.part} part", *one.protocol.split(", "), f"judged by {one.primary}"]
+        for one in (own, rival)
+    )
+    only_here = ", ".join(text for text in here if text not in there)
+    only_there = ", ".join(text for text in there if text not in here)
+    return f"here {only_here or units.EMPTY}; there {only_there or units.EMPTY}"
 
 
-def _belongs(run: Unfinished, rows: Iterable[Row]) -> bool:
-    """Tell whether a run without a result would have given a row of this table."""
-    others = [result.run for row in rows for result in row.runs]
-    return (run.verb, *_subject(run.parts)) in {
-        (other["verb"], *_subject(parts(other["config"]))) for other in others
-    }
-
-
-def _subject(found: Mapping[str, str]) -> tuple[str, str]:
-    return found.get("data", "unknown"), found.get("task", "unknown")
-
-
-def _tables_without_results(tables: Sequence[Table], missing: Sequence[Unfinished]) -> list[Table]:
+def _waiting(tables: Sequence[Table], missing: Sequence[Unfinished]) -> list[Table]:
     """Make an empty table for what was asked for and has not finished anywhere."""
     shown = {id(run) for table in tables for run in table.missing}
     waiting: dict[Setting, list[Unfinished]] = {}
     for run in missing:
         if id(run) not in shown:
-            setting = Setting(*_subject(run.parts), "none", "no run has finished yet", "result")
+            setting = Setting(*subject(run.parts), "none", "no run has finished yet", "result")
             waiting.setdefault(setting, []).append(run)
     return [Table(setting, [], [], runs) for setting, runs in sorted(waiting.items())]

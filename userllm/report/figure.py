@@ -19,6 +19,7 @@ from userllm.report.labels import Box, Label, box_of, place
 from userllm.report.pareto import pareto_front
 from userllm.report.rows import Row, lower_is_better
 from userllm.report.scales import Plane, log_domain, log_ticks, padded
+from userllm.report.series import row_scale
 from userllm.report.style import PAGE, PRINT, SHAPES, Theme, configured
 
 VEGA_LITE = "6.4"
@@ -70,11 +71,6 @@ def chart(
         *_names(table, rows, axis, plane, x, theme),
     ]
     return alt.LayerChart(layer=layers, width=width, height=height, title=title)
-
-
-def methods_of(table: Table) -> list[str]:
-    """Return the methods in the order in which they take colours and shapes."""
-    return sorted({row.method for row in table.models})
 
 
 def png(charts: Sequence[alt.LayerChart]) -> bytes:
@@ -188,12 +184,10 @@ def _stairs(
 def _points(
     table: Table, rows: Sequence[Row], axis: Axis, plane: Plane, x: alt.X, theme: Theme
 ) -> list[alt.Chart]:
-    """Draw a mark per row, one colour and shape per method, with its interval."""
-    methods = methods_of(table)
+    """Draw a mark per row, with a colour and shape of its own, and its interval."""
     data = _data(
         [
             {
-                "method": row.method,
                 "label": row.label,
                 "cost": axis.of(row),
                 "score": row.score.mean,
@@ -203,15 +197,11 @@ def _points(
             for row in rows
         ]
     )
-    colours = [theme.series[index % len(theme.series)] for index in range(len(methods))]
-    shapes = [SHAPES[index % len(SHAPES)] for index in range(len(methods))]
-    base = alt.Chart(data).encode(
-        x=x,
-        color=alt.Color("method:N", scale=alt.Scale(domain=methods, range=colours), legend=None),
-    )
+    colours, shapes = (row_scale(table, list(rows), of) for of in (theme.series, SHAPES))
+    base = alt.Chart(data).encode(x=x, color=alt.Color("label:N", scale=colours, legend=None))
     bar = base.mark_rule(strokeWidth=1.5, opacity=0.65)
     mark = base.mark_point(filled=True, size=75, opacity=1)
-    shape = alt.Shape("method:N", scale=alt.Scale(domain=methods, range=shapes), legend=None)
+    shape = alt.Shape("label:N", scale=shapes, legend=None)
     return [
         bar.encode(y=_score_axis(table, plane, "low"), y2="high:Q"),
         mark.encode(y=_score_axis(table, plane), shape=shape),

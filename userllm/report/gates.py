@@ -3,12 +3,11 @@
 Source: User-LLM Figure 4, where upper blocks read the user more. The gate is tanh(alpha).
 """
 
-from typing import Any
-
 import altair as alt
 
 from userllm.report.comparison import Table
 from userllm.report.extras import extra
+from userllm.report.series import MOST_ROWS, row_legend, row_scale
 from userllm.report.style import PRINT, SHAPES, Theme
 
 NUMBER = "gate"
@@ -35,22 +34,20 @@ def chart(
     gates = gates_of(table)
     if not gates:
         return None
-    labels = sorted(gates)
-    blocks = [block for values in gates.values() for block in values]
+    drawn = [row for row in table.models if row.label in gates][:MOST_ROWS]
+    blocks = [block for row in drawn for block in gates[row.label]]
     rows = [
-        {"row": label, "block": block, "gate": abs(value)}
-        for label, values in gates.items()
-        for block, value in sorted(values.items())
+        {"row": row.label, "block": block, "gate": abs(value)}
+        for row in sorted(drawn, key=lambda row: row.label)
+        for block, value in sorted(gates[row.label].items())
     ]
-    legend = alt.Legend(
-        title=None, orient="top", direction="vertical", labelColor=theme.ink, labelLimit=0
-    )
+    legend = row_legend(theme)
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         x=_block_axis(blocks),
         y=alt.Y("gate:Q", title="size of the gate", axis=alt.Axis(domain=False, ticks=False)),
-        color=alt.Color("row:N", legend=legend, scale=_scale(labels, theme.series)),
+        color=alt.Color("row:N", legend=legend, scale=row_scale(table, drawn, theme.series)),
     )
-    shape = alt.Shape("row:N", legend=legend, scale=_scale(labels, SHAPES))
+    shape = alt.Shape("row:N", legend=legend, scale=row_scale(table, drawn, SHAPES))
     layers = [base.mark_line(strokeWidth=1.5), base.mark_point(filled=True, size=50).encode(shape)]
     return alt.LayerChart(layer=layers, width=width, height=height, title=title)
 
@@ -64,7 +61,3 @@ def _block_axis(blocks: list[int]) -> alt.X:
         scale=alt.Scale(domain=[numbers[0] - 0.5, numbers[-1] + 0.5], nice=False, zero=False),
         axis=alt.Axis(values=numbers[::step], format="d", grid=False),
     )
-
-
-def _scale(labels: list[str], values: tuple[Any, ...]) -> alt.Scale:
-    return alt.Scale(domain=labels, range=[values[n % len(values)] for n in range(len(labels))])

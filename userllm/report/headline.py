@@ -1,4 +1,4 @@
-"""What the numbers of a table say, in sentences that claim no more than the intervals allow."""
+"""What the numbers of a table say, in sentences that claim no more than the tests allow."""
 
 from collections.abc import Iterable, Sequence
 
@@ -20,7 +20,7 @@ def headline(table: Table) -> list[str]:
 
 
 def _against_baseline(table: Table) -> str:
-    """Say who beats the baseline beyond the interval, who does not, and who leads."""
+    """Say who beats the baseline beyond chance, who does not, and who leads."""
     leaders = _leaders(table)
     best = leaders[0]
     compared = [row for row in table.models if row.delta]
@@ -31,9 +31,9 @@ def _against_baseline(table: Table) -> str:
     baselines = sorted({row.baseline or "" for row in compared})
     baseline = baselines[0] if len(baselines) == 1 else "its baseline"
     groups = {
-        f"Better than {baseline} beyond the 95 % interval": 1,
+        f"Better than {baseline} beyond chance": 1,
         f"Not distinguishable from {baseline}": 0,
-        f"Worse than {baseline} beyond the 95 % interval": -1,
+        f"Worse than {baseline} beyond chance": -1,
     }
     said = [
         f"{what}: {_names(rows)}."
@@ -85,8 +85,11 @@ def _leaders(table: Table) -> list[Row]:
 
 
 def _verdict(row: Row) -> int:
-    """Return 1 for better than the baseline beyond the interval, -1 for worse, 0 for neither."""
-    if row.delta is None or row.delta.low <= 0 <= row.delta.high:
+    """Return 1 for better than the baseline beyond chance, -1 for worse, 0 for neither.
+
+    The test is the table's own, corrected for its number of comparisons.
+    """
+    if row.delta is None or row.test is None or not row.test.differs:
         return 0
     better = (row.delta.mean > 0) != lower_is_better(row.primary)
     return 1 if better else -1

@@ -11,11 +11,14 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from userllm.report import figure, gates, style, units
-from userllm.report.columns import Grid, Line, grid
+from userllm.report import curves, figure, gates, history_figure, style, units
+from userllm.report.columns import Grid, Group, Line, grid
 from userllm.report.comparison import Table
 from userllm.report.headline import headline
 from userllm.report.results import WITHOUT_USER, Result
+from userllm.report.series import MOST_ROWS, number_of
+from userllm.report.slice_table import sliced_grid
+from userllm.report.slices import View, views
 from userllm.report.table import heading, models_only, notes
 
 QUESTION = (
@@ -24,6 +27,8 @@ QUESTION = (
 WIDE = {"width": 480, "height": 300}
 NARROW = {"width": 270, "height": 260}
 MOST_EXAMPLES = 12
+"""Examples of one task."""
+RESULTS: tuple[Group, ...] = ("quality", "other metrics", "reading one user")
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Example:
     answers: dict[str, list[str]] = field(default_factory=dict)
 
 
-def render(tables: Sequence[Table], *, name: str) -> str:
+def render(tables: Sequence[Table], *, name: str, question: str | None = None) -> str:
     """Return the page for ``tables``; equal results give equal bytes.
 
     All text comes from data sets and configs, so all of it is escaped.
@@ -54,6 +59,7 @@ def render(tables: Sequence[Table], *, name: str) -> str:
     Args:
         tables: What `userllm.report.comparison.build_tables` made of the runs.
         name: Name of the report.
+        question: What the study asks; None takes the question that all of them share.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -65,7 +71,7 @@ def render(tables: Sequence[Table], *, name: str) -> str:
     results = _results(tables)
     return environment.get_template("page.html.jinja").render(
         name=name,
-        question=QUESTION,
+        question=question or QUESTION,
         tables=_sections(tables),
         examples=examples(tables),
         commands=_commands(tables),
@@ -83,18 +89,21 @@ def examples(tables: Sequence[Table]) -> list[Example]:
     What a model answers without knowing the user stands below its answer (Source: User-LLM
     Appendix F).
 
-    Of several seeds the first one speaks. Users that most methods answered come first.
+    Of several seeds the first one speaks. Task by task, users that most methods answered come
+    first.
     """
     rows = [row for table in tables for row in table.models]
     kept = [(row, example) for row in rows for example in row.runs[0].examples]
     found: dict[tuple[str, str, str], Example] = {}
+    tasks: dict[str, list[Example]] = {}
     # What the rows are about comes before the floors, which every run repeats.
     for own in (True, False):
         for row, one in kept:
             key = (str(one["user"]), one["question"], str(one["truth"]))
-            example = found.setdefault(
-                key, Example(key[0], one["history"], one["question"], key[2])
-            )
+            if key not in found:
+                found[key] = Example(key[0], one["history"], one["question"], key[2])
+                tasks.setdefault(one.get("task", ""), []).append(found[key])
+            example = found[key]
             for method, answers in one["answers"].items():
                 if (method == row.method) is own:
                     label = row.label if own else method
@@ -102,7 +111,11 @@ def examples(tables: Sequence[Table]) -> list[Example]:
             if own and (strange := one.get("unpersonalized")):
                 label = f"{row.label}, {WITHOUT_USER}"
                 example.answers.setdefault(label, [str(answer) for answer in strange])
-    return sorted(found.values(), key=lambda example: -len(example.answers))[:MOST_EXAMPLES]
+    return [
+        example
+        for task in tasks.values()
+        for example in sorted(task, key=lambda example: -len(example.answers))[:MOST_EXAMPLES]
+    ]
 
 
 def _sections(tables: Sequence[Table]) -> list[dict[str, Any]]:
@@ -124,20 +137,31 @@ def _section(table: Table, number: int) -> dict[str, Any]:
         "heading": heading(table),
         "headline": headline(table),
         "figures": _figures(table),
-        "results": _block(whole.only("method", "quality", "reading one user")),
+        "results": _block(whole.only("method", *RESULTS)),
         "learning": _block(learning) if len(learning.columns) > 2 else None,
+        "views": [_sliced(view, table) for view in views(table)],
         "notes": notes(table),
-        "series": {method: number for number, method in enumerate(figure.methods_of(table))},
+        "series": [number_of(table, row) for row in table.models],
+        "crowded": len(table.models) > MOST_ROWS,
     }
 
 
+def _sliced(view: View, table: Table) -> dict[str, Any]:
+    """Arrange one sliced view; its spanning heading says what the columns count."""
+    part = _block(sliced_grid(view, table))
+    part["spans"] = [("", 1), (f"{view.unit} (users)", len(view.bins))]
+    return {"caption": f"{table.setting.primary} by {view.name}", "block": part}
+
+
 def _figures(table: Table) -> list[Figure]:
-    """Draw accuracy against every cost that was measured, and the gates where there are any."""
+    """Draw accuracy against costs and lengths, gates and losses, each where it was measured."""
     draw: dict[str, Callable[..., Any]] = {
         f"{table.setting.primary} against {axis.caption}": partial(figure.chart, table, axis)
         for axis in figure.AXES
     }
+    draw[f"{table.setting.primary} against history length"] = partial(history_figure.chart, table)
     draw["gates by block"] = partial(gates.chart, table)
+    draw["training loss, first seed"] = partial(curves.chart, table)
     drawn = []
     for caption, chart in draw.items():
         wide, narrow = (chart(theme=style.PAGE, **size) for size in (WIDE, NARROW))
@@ -176,15 +200,20 @@ def _results(tables: Sequence[Table]) -> list[Result]:
     return list({result.folder: result for result in runs}.values())
 
 
-def _commands(tables: Sequence[Table]) -> list[tuple[str, tuple[str, ...]]]:
-    """Return every row with the commands that make it again, one per seed.
+def _commands(tables: Sequence[Table]) -> list[tuple[str, list[str], tuple[str, ...]]]:
+    """Return every row with its tables and the commands that make it again, one per seed.
 
-    A run that gives a row to several tables is named once.
+    A run that gives a row to several tables is named once, with all of them.
     """
-    labels: dict[tuple[str, ...], str] = {}
-    for row in (row for table in tables for row in table.models):
-        labels.setdefault(tuple(result.run["command"] for result in row.runs), row.label)
-    return [(label, commands) for commands, label in labels.items()]
+    labels: dict[tuple[str, ...], tuple[str, list[str]]] = {}
+    for table in tables:
+        for row in table.models:
+            commands = tuple(result.run["command"] for result in row.runs)
+            labels.setdefault(commands, (row.label, []))[1].append(heading(table))
+    return [
+        (label, list(dict.fromkeys(headings)), commands)
+        for commands, (label, headings) in labels.items()
+    ]
 
 
 def _environments(results: Sequence[Result]) -> list[tuple[list[str], dict[str, str]]]:

@@ -6,6 +6,7 @@ missing: ``per_block`` (learned numbers by name and block, the gates) and what a
 """
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ WITHOUT_USER = "without the user"
 """What the answers are called that a model gives when it is told nothing about the user."""
 
 KEY_COLUMNS = ("method", "task", "protocol", "user")
+FACT_COLUMNS = ("history_length", "target_events", "training_events")
+"""What is known of a question besides its answers: events before it, and training events of the
+item that is asked for and of the user. Tables are sliced by them; older files lack some."""
 
 _SECTIONS: dict[str, type] = {"run": dict, "outcomes": list, "examples": list, "environment": dict}
 _RUN_KEYS = ("verb", "name", "folder", "seed", "choices", "config", "overrides", "command")
@@ -45,12 +49,13 @@ class Result:
     per_user: pl.DataFrame
 
     def users_of(self, outcome: Mapping[str, Any]) -> pl.DataFrame:
-        """Return ``user`` and the metric columns behind one outcome."""
+        """Return ``user``, the metric columns behind one outcome, and the facts that are known."""
         rows = self.per_user.filter(
             *(pl.col(key) == outcome[key] for key in ("method", "task", "protocol"))
         )
         metrics = [name for name in outcome["metrics"] if name in rows.columns]
-        rows = rows.select("user", *metrics)
+        facts = [name for name in FACT_COLUMNS if name in rows.columns]
+        rows = rows.select("user", *metrics, *facts)
         if outcome["primary"] not in metrics or rows.is_empty():
             raise UserError(
                 f"{self.folder / 'per_user.parquet'} has no {outcome['primary']} per user of "
@@ -62,13 +67,23 @@ class Result:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A run that was asked for and has no result: shown as a missing row, never left out."""
+    """A run that was asked for and has no result: shown as a missing row, never left out.
+
+    Attributes:
+        overrides: What was typed, ``key=value``.
+        name: The method's name in tables, None where only ``parts`` tells it.
+        settings: What else tells the cell from others.
+    """
 
     folder: Path
     state: str
     error: str | None
     parts: dict[str, str]
     seed: int | None
+    group: str | None = None
+    overrides: tuple[str, ...] = ()
+    name: str | None = None
+    settings: str = ""
 
     @property
     def verb(self) -> str:
@@ -78,6 +93,9 @@ class Unfinished:
     @property
     def method(self) -> str:
         """What the row would have been called."""
+        typed = dict(text.split("=", 1) for text in self.overrides if text.startswith("method="))
+        if name := self.name or typed.get("method"):
+            return name
         group = {"contextualize": "context", "pretrain": "encoder"}.get(self.verb, "")
         return self.parts.get(group, self.folder.name)
 
@@ -135,7 +153,17 @@ def _unfinished(folder: Path, state: str, error: str | None) -> Unfinished:
     """Collect what a run without a result wrote about itself before it stopped."""
     file = folder / "config.yaml"
     config: Any = OmegaConf.to_container(OmegaConf.load(file)) if file.exists() else {}
-    return Unfinished(folder, state, error, parts(config), config.get("seed"))
+    command = folder / "command.txt"
+    words = shlex.split(command.read_text(encoding="utf-8")) if command.exists() else []
+    return Unfinished(
+        folder,
+        state,
+        error,
+        parts(config),
+        config.get("seed"),
+        config.get("group"),
+        tuple(word for word in words if "=" in word),
+    )
 
 
 def _check(result: Mapping[str, Any], file: Path) -> None:

@@ -7,10 +7,15 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from userllm.errors import UserError
 from userllm.metric.interval import Interval, interval, paired_difference
+from userllm.metric.paired import PairedTest
+from userllm.metric.seeds import across_seeds
 from userllm.report.results import Result
+
+Values = NDArray[np.float64]
 
 _LOWER_IS_BETTER = {"loss", "perplexity", "error", "rmse", "mae"}
 
@@ -22,11 +27,13 @@ class Row:
     Attributes:
         users: One row per user; every metric is the user's mean over the seeds.
         metrics: Mean and interval over users; the interval is NaN where no per-user values exist.
+        by_seed: Mean over users of each metric, a value per run, in the order of ``runs``.
         cost: The ``cost`` of ``result.json``, averaged over the seeds; None for references.
         settings: What tells the row from others, empty when nothing has to be said.
         label: A name that no other row of the table has.
         baseline: Label of the row that ``delta`` compares with; None for the baseline itself.
         delta: Paired difference of the primary metric to the baseline.
+        test: Whether ``delta`` is more than chance, corrected for the table's comparisons.
         marks: Metric name to ``best`` or ``close`` (not distinguishable from the best).
     """
 
@@ -37,11 +44,13 @@ class Row:
     runs: tuple[Result, ...]
     users: pl.DataFrame
     metrics: dict[str, Interval]
+    by_seed: dict[str, list[float]]
     cost: dict[str, Any] | None
     settings: str = ""
     label: str = ""
     baseline: str | None = None
     delta: Interval | None = None
+    test: PairedTest | None = None
     marks: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -53,6 +62,12 @@ class Row:
     def seeds(self) -> list[int]:
         """The seeds that were averaged; empty where chance plays no part."""
         return [result.run["seed"] for result in self.runs if result.run["seed"] is not None]
+
+    def over_seeds(self, metric: str) -> Interval | None:
+        """Return the interval over training seeds; None for fewer than two."""
+        if self.kind == "reference" or not self.seeds:
+            return None
+        return across_seeds(self.by_seed[metric])
 
     def cost_of(self, *path: str) -> float | None:
         """Follow ``path`` into the cost; None where nothing was measured."""
@@ -70,8 +85,9 @@ def lower_is_better(metric: str) -> bool:
 def merge_seeds(pairs: Sequence[tuple[Result, Mapping[str, Any]]]) -> Row:
     """Average the outcomes of runs that differ in their seed only.
 
-    The interval is over users: seeds are averaged first, so it says how much the number depends
-    on which users were asked, not how much it depends on the seed.
+    The interval of ``metrics`` is over users: seeds are averaged first, so it says how much the
+    number depends on which users were asked. How much it depends on the seed is
+    `Row.over_seeds`.
 
     Raises:
         UserError: Two folders claim the same seed and disagree.
@@ -82,27 +98,34 @@ def merge_seeds(pairs: Sequence[tuple[Result, Mapping[str, Any]]]) -> Row:
         _refuse_disagreement(first, (result, outcome))
     results = [result for result, _ in by_seed.values()]
     outcomes = [outcome for _, outcome in by_seed.values()]
-    users = _mean_over_seeds([result.users_of(outcome) for result, outcome in by_seed.values()])
+    frames = [result.users_of(outcome) for result, outcome in by_seed.values()]
+    users = _mean_over_seeds(frames)
+    names = _metric_names(outcomes)
     return Row(
         **{key: outcomes[0][key] for key in ("method", "kind", "scorer", "primary")},
         runs=tuple(results),
         users=users,
-        metrics={name: _metric(name, users, outcomes) for name in _metric_names(outcomes)},
+        metrics={name: _metric(name, users, outcomes) for name in names},
+        by_seed={name: _means(name, frames, outcomes) for name in names},
         cost=mean_tree([outcome.get("cost") for outcome in outcomes]),
     )
 
 
 def paired(row: Row, other: Row, metric: str) -> Interval | None:
     """Return the mean of ``row`` minus ``other`` over the users both answered, or None."""
+    both = same_users(row, other, metric)
+    return both and paired_difference(*both)
+
+
+def same_users(row: Row, other: Row, metric: str) -> tuple[Values, Values] | None:
+    """Return a metric of two rows for the users both answered, in one order; None without any."""
     if metric not in row.users.columns or metric not in other.users.columns:
         return None
     both = row.users.select("user", metric).join(
         other.users.select("user", other=metric), on="user", maintain_order="left"
     )
     both = both.drop_nulls()
-    if both.is_empty():
-        return None
-    return paired_difference(both[metric].to_numpy(), both["other"].to_numpy())
+    return None if both.is_empty() else (both[metric].to_numpy(), both["other"].to_numpy())
 
 
 def _refuse_disagreement(
@@ -144,6 +167,16 @@ def _metric(name: str, users: pl.DataFrame, outcomes: Sequence[Mapping[str, Any]
         n=int(reported[0]["n"]),
         method="not per user",
     )
+
+
+def _means(
+    name: str, frames: Sequence[pl.DataFrame], outcomes: Sequence[Mapping[str, Any]]
+) -> list[float]:
+    """Return each run's own mean of a metric, from per-user values where there are any."""
+    if all(name in frame.columns for frame in frames):
+        return [fmean(frame[name].drop_nulls()) for frame in frames]
+    reported = [outcome["metrics"][name] for outcome in outcomes if name in outcome["metrics"]]
+    return [float(metric["mean"]) for metric in reported]
 
 
 def mean_tree(costs: Sequence[Any]) -> Any:

@@ -63,4 +63,5 @@ def configured(drawing: alt.TopLevelMixin, theme: Theme) -> dict[str, Any]:
             "tickColor": theme.muted,
         },
     }
-    return {**drawing.to_dict(), "config": config}
+    # Checking against the whole schema takes longer than drawing; tests/report/test_figure.py does.
+    return {**drawing.to_dict(validate=False), "config": config}

@@ -13,11 +13,14 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from userllm.metric.interval import Interval
+from userllm.metric.paired import ALPHA, PairedTest
+from userllm.report import units
 from userllm.report.columns import Cell, Grid, Line, grid, machine, machines_of, scorers_of
 from userllm.report.comparison import Table
 from userllm.report.extras import extra
 from userllm.report.results import Unfinished
 from userllm.report.rows import Row
+from userllm.report.slice_table import markdown_lines
 
 MARKS = {"best": "", "close": " ≈", "missing": "", "": ""}
 _STYLES = {"best": "bold green", "close": "green", "missing": "yellow", "": ""}
@@ -36,15 +39,7 @@ def notes(table: Table) -> list[str]:
     said = [f"Protocol ({table.setting.part} part{scorer}): {table.setting.protocol}"]
     if not table.rows:
         return said
-    methods = sorted({row.score.method for row in table.rows})
-    text = f"Brackets: 95 % interval over users ({', '.join(methods)}), seeds averaged first."
-    if any(row.delta for row in table.rows):
-        text += " Δ: paired, same users, not corrected for the number of comparisons."
-    said.append(text)
-    marks = {mark for row in table.rows for mark in row.marks.values()}
-    if "best" in marks:
-        close = "; ≈: its paired difference to the best one includes 0" if "close" in marks else ""
-        said.append(f"Bold: best model{close}.")
+    said += [*_different(table), *_intervals(table), *_tests(table)]
     if table.references:
         said.append("Italic: reference floors, computed without a language model.")
     if any(row.cost for row in table.rows):
@@ -53,6 +48,57 @@ def notes(table: Table) -> list[str]:
             "are not counted. The encoder's pretraining is charged in columns of its own."
         )
     return [*said, *_latency_note(table)]
+
+
+def _kept_apart(table: Table) -> list[str]:
+    """Say what keeps a table apart from another one on the same question."""
+    return [
+        f"Not mixed with another table of this task, whose protocol differs: {text}."
+        for text in table.apart
+    ]
+
+
+def _different(table: Table) -> list[str]:
+    """Warn where rows are means over other users, or another table has another protocol."""
+    sizes = sorted({row.score.n for row in table.rows})
+    said = _kept_apart(table)
+    if len(sizes) > 1:
+        asked = ", ".join(units.count(size) for size in sizes)
+        said.append(f"Rows are means over different users (n = {asked}); Δ: those in common.")
+    return said
+
+
+def _intervals(table: Table) -> list[str]:
+    """Name both intervals: over users, and over training seeds where there are several."""
+    methods = sorted({row.score.method for row in table.rows})
+    users = ", ".join(methods)
+    said = f"Brackets: 95 % interval over users ({users}), seeds averaged first."
+    if any(row.over_seeds(row.primary) for row in table.models):
+        said += (
+            " Over seeds: half the width of the 95 % t interval over training seeds, each seed's "
+            "mean counting once."
+        )
+    return [said]
+
+
+def _tests(table: Table) -> list[str]:
+    """Name the tests and the correction, and say what the marks mean."""
+    said = []
+    tests = [row.test for row in table.rows if row.test]
+    if tests:
+        names = " or ".join(sorted({test.test for test in tests}))
+        said.append(
+            f"Δ: paired, same users, seeds averaged first. p: {names}, two-sided, corrected for "
+            f"{len(tests)} comparison{'' if len(tests) == 1 else 's'} with the baseline (Holm)."
+        )
+    marks = {mark for row in table.rows for mark in row.marks.values()}
+    if "best" in marks:
+        close = (
+            "; ≈: not distinguishable from it (the same tests, each model against the best, "
+            f"Holm-corrected, p ≥ {ALPHA})"
+        )
+        said.append(f"Bold: best model{close if 'close' in marks else ''}.")
+    return said
 
 
 def _latency_note(table: Table) -> list[str]:
@@ -79,8 +125,9 @@ def terminal(tables: Sequence[Table]) -> RenderableType:
     for table in tables:
         whole = grid(table)
         parts.append(Text(f"\n{heading(table)}", style="bold"))
+        parts.extend(Text(text, style="yellow") for text in _kept_apart(table))
         parts.append(_block(whole.only("method", "quality"), table.setting.primary))
-        for group in ("reading one user", "learning"):
+        for group in ("other metrics", "reading one user", "learning"):
             part = models_only(whole.only("method", group))
             if len(part.columns) > 2:
                 parts.append(Text(group, style="dim"))
@@ -140,11 +187,12 @@ def _markdown(table: Table) -> Iterable[str]:
     """Yield the lines of one table: results and cost per user, then learning."""
     whole = grid(table)
     yield from (f"## {_plain(heading(table))}", "")
-    yield from _markdown_block(whole.only("method", "quality", "reading one user"))
+    yield from _markdown_block(whole.only("method", "quality", "other metrics", "reading one user"))
     learning = models_only(whole.only("method", "learning"))
     if len(learning.columns) > 2:
         yield from ("", "What learning took:", "")
         yield from _markdown_block(learning)
+    yield from markdown_lines(table)
     yield ""
     yield from (f"- {_plain(note)}" for note in notes(table))
     yield ""
@@ -195,6 +243,13 @@ def _row_record(row: Row) -> dict[str, Any]:
         },
         "baseline": row.baseline,
         **(_interval_record("delta", row.delta) if row.delta else {}),
+        **(_test_record(row.test) if row.test else {}),
+        **{
+            f"{name}_seeds_{end}": value
+            for name in row.metrics
+            if (over := row.over_seeds(name))
+            for end, value in (("low", over.low), ("high", over.high))
+        },
         **dict(_flat(row.cost or {})),
         **dict(_flat({"retention": extra(row, "retention") or {}})),
         "folders": " ".join(str(result.run["folder"]) for result in row.runs),
@@ -202,10 +257,15 @@ def _row_record(row: Row) -> dict[str, Any]:
     }
 
 
+def _test_record(test: PairedTest) -> dict[str, Any]:
+    return {"test": test.test, "p": test.p, "p_holm": test.adjusted}
+
+
 def _missing_record(run: Unfinished) -> dict[str, Any]:
     return {
         "kind": "missing",
         "method": run.method,
+        "settings": run.settings,
         "state": run.state,
         "error": run.error,
         "seeds": "" if run.seed is None else str(run.seed),

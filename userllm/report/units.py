@@ -62,6 +62,11 @@ def signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", MINUS)
 
 
+def chance(p: float) -> str:
+    """A p-value; beyond three decimals it says the same."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def _scaled(value: float, units: Sequence[tuple[str, float]]) -> str:
     """Divide by the largest unit that leaves at least one whole."""
     name, size = next((unit for unit in reversed(units) if abs(value) >= unit[1]), units[0])

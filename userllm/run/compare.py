@@ -8,16 +8,18 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from userllm.report import figure, gates, page, table
+from userllm.config import config_folders
+from userllm.report import document, figure, gates, history_figure, latex, page, slice_table, table
 from userllm.report.comparison import Table, build_tables
 from userllm.report.results import load
 from userllm.report.terminal import wide_console
 from userllm.run import tracking
 from userllm.run.folder import RunFolder, slug
 from userllm.run.reference import find_runs
+from userllm.run.studies import question_of
 
-FIGURES = ("accuracy_vs_*", "gates_by_block.*")
-"""Names of the figures that a report may have."""
+OPTIONAL = ("accuracy_vs_*", "gates_by_block.*", "slices.csv")
+"""Names of the files that a report may have or not."""
 
 
 def run(cfg: DictConfig, folder: RunFolder) -> None:
@@ -30,10 +32,10 @@ def run(cfg: DictConfig, folder: RunFolder) -> None:
     """
     words = [str(word) for word in cfg.runs]
     paths = find_runs(words, Path(cfg.paths.runs).absolute())
-    tables = build_tables([load(path) for path in paths], cfg.get("baseline"))
+    tables = build_tables([load(path) for path in paths], cfg.get("baseline"), words)
     name = cfg.name or slug(Path(words[0]).name) or "comparison"
     target = Path(cfg.paths.reports).absolute() / name
-    files = contents(tables, name)
+    files = contents(tables, name, _question(words))
     write_all(files, target)
     pictures = [target / file for file in files if file.endswith(".png")]
     tracking.log_report(folder, table=target / "table.csv", figures=pictures)
@@ -42,19 +44,32 @@ def run(cfg: DictConfig, folder: RunFolder) -> None:
     console.print(f"\nPage: {target / 'index.html'}", soft_wrap=True, highlight=False)
 
 
-def contents(tables: list[Table], name: str) -> dict[str, bytes]:
-    """Return file name to content of a report; a figure exists where its cost was measured."""
+def contents(tables: list[Table], name: str, question: str | None = None) -> dict[str, bytes]:
+    """Return file name to content of a report; a figure exists where its cost was measured.
+
+    Args:
+        tables: What is compared.
+        name: Name of the report.
+        question: What the study asks, None where runs of no study are compared.
+    """
     files = {
         "table.md": table.markdown(tables).encode(),
         "table.csv": table.csv(tables).encode(),
-        "index.html": page.render(tables, name=name).encode(),
+        "table.tex": latex.latex(tables, name=name).encode(),
+        "table.json": document.document(tables, name=name).encode(),
+        "index.html": page.render(tables, name=name, question=question).encode(),
     }
+    if sliced := slice_table.csv(tables):
+        files["slices.csv"] = sliced.encode()
     figures = {
         f"accuracy_vs_{axis.name}": [
             figure.chart(one, axis, title=table.heading(one)) for one in tables
         ]
         for axis in figure.AXES
     }
+    figures["accuracy_vs_history"] = [
+        history_figure.chart(one, title=table.heading(one)) for one in tables
+    ]
     figures["gates_by_block"] = [gates.chart(one, title=table.heading(one)) for one in tables]
     for name, drawn in figures.items():
         charts = [one for one in drawn if one]
@@ -65,11 +80,18 @@ def contents(tables: list[Table], name: str) -> dict[str, bytes]:
     return files
 
 
+def _question(words: list[str]) -> str | None:
+    """Return what a study asks, where one is compared and its file is known."""
+    files = [folder / "study" / f"{words[0]}.yaml" for folder in config_folders()]
+    known = [file for file in files if file.is_file()]
+    return question_of(known[0]) if len(words) == 1 and known else None
+
+
 def write_all(files: Mapping[str, bytes], target: Path) -> None:
     """Put all files into ``target``, or none when one cannot be written.
 
-    Figures of an earlier report that this one does not have are removed; files of other names
-    are nobody's business.
+    Optional files of an earlier report that this one does not have are removed; files of other
+    names are nobody's business.
     """
     target.mkdir(parents=True, exist_ok=True)
     drafts = target / f".draft.{os.getpid()}"
@@ -84,6 +106,6 @@ def write_all(files: Mapping[str, bytes], target: Path) -> None:
             os.replace(drafts / name, target / name)
     finally:
         shutil.rmtree(drafts, ignore_errors=True)
-    for old in (file for pattern in FIGURES for file in target.glob(pattern)):
+    for old in (file for pattern in OPTIONAL for file in target.glob(pattern)):
         if old.name not in files:
             old.unlink()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
 from omegaconf import DictConfig
@@ -130,6 +131,7 @@ def _per_user(
                 **one.metrics,
                 "history_length": asked.cuts,
                 "target_events": popularity,
+                "training_events": np.asarray(split.train_end)[asked.users],
             }
         )
         for method, one in answered.items()
