@@ -60,11 +60,11 @@ check: setup ## lint, format, types, layers, dependencies, spelling
 $(VERBS): assets ## run a verb: make pretrain ARGS="data=movielens_100k size=small"
 	$(RUN) $@ $(ARGS)
 
-sweep: assets ## run a verb over a grid: make sweep ARGS="context=none,cross_attention seed=0,1"
-	$(RUN) contextualize -m $(ARGS)
+sweep: assets ## run a study, or a grid of your own: make sweep STUDY=demo, or ARGS="context=none,cross_attention"
+	$(RUN) $(if $(STUDY),sweep study=$(STUDY),contextualize -m) $(ARGS)
 
-bench: setup ## speed and memory of each stage (experiments/speed)
-	for script in $(wildcard experiments/speed/*.py); do $(BIN)/python $$script || exit; done
+bench: assets ## speed and memory of each stage, side by side with the bars (experiments/speed); resumable
+	$(BIN)/python experiments/speed/bench.py $(ARGS)
 
 tables: setup ## write reports/<study>/ again from the results committed in experiments/
 	for results in $(wildcard experiments/*/results); do \

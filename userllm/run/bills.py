@@ -1,6 +1,6 @@
 """What the runs of a study cost together, told from their configs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from userllm.config import Composer
 from userllm.data.progress import track
@@ -36,9 +36,14 @@ def bills(study: str, verb: str, overrides: Sequence[str] = ()) -> tuple[Bill, B
     return add_up(configured), add_up(full)
 
 
-def add_up(estimates: Sequence[Estimate]) -> Bill:
-    """Return the bill of runs of one study, which share pretrained encoders."""
-    encoders = {one.encoder: one.pretraining for one in estimates}
+def add_up(estimates: Sequence[Estimate], *, without: Collection[str] = ()) -> Bill:
+    """Return the bill of runs of one study, which share pretrained encoders.
+
+    Args:
+        estimates: One per run.
+        without: Encoders that are pretrained already.
+    """
+    encoders = {one.encoder: one.pretraining for one in estimates if one.encoder not in without}
     return Bill(
         runs=len(estimates),
         training=sum(one.training for one in estimates) + sum(encoders.values()),

@@ -24,6 +24,19 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, as something that unwinds the stack like Ctrl-C."""
 
 
+class StageError(UserError):
+    """A stage that another one needs failed; whether trying again can help is its to say.
+
+    Args:
+        message: What happened.
+        exit_code: That of the stage.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 @contextmanager
 def terminable() -> Iterator[None]:
     """Turn SIGTERM into ``Terminated`` inside the block, and give both signals back after it.
@@ -60,7 +73,8 @@ def diagnose(failure: BaseException, folder: Path) -> tuple[str, str, int]:
     if any(_is_disk_full(error) for error in chain):
         return "failed", _disk_full(folder), BAD_INPUT
     if isinstance(failure, UserError):
-        return "failed", str(failure), BAD_INPUT
+        code = failure.exit_code if isinstance(failure, StageError) else BAD_INPUT
+        return "failed", str(failure), code
     if isinstance(failure, SystemExit) and failure.code == TERMINATED:
         return "interrupted", "interrupted", TERMINATED
     lines = str(failure).strip().splitlines() or ["no message"]

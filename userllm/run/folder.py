@@ -6,35 +6,32 @@ same folder, from any launcher and after any kind of death.
 
 import hashlib
 import json
-import logging
 import os
 import re
 import shlex
 import socket
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from userllm.errors import UserError
 from userllm.run.manifest import Redactor
-
-log = logging.getLogger(__name__)
+from userllm.run.whole import inventory
 
 NOT_IDENTITY = {"name", "group", "paths", "logger", "threads", "hydra"}
 """Top-level keys that label a run or say where it goes, and change nothing in its outcome."""
 
-CACHE = "cache"
-"""Where a copy is kept is no part of what a run is, at any depth."""
+NO_PART = {"cache", "profiler"}
+"""Where a copy is kept and what is watched is no part of what a run is, at any depth."""
 
 SIZE_IS_READ_ELSEWHERE = {"prepare", "pretrain"}
 """Verbs whose ``size`` only feeds interpolations: what they use of it is in the other keys."""
 
 SCHEMA_VERSION = 1
+
+UNREADABLE = {"state": "interrupted", "error": "status.json cannot be read"}
 
 
 class RunFolder:
@@ -86,23 +83,34 @@ class RunFolder:
         """One of new, running, finished, failed, interrupted."""
         return str(read_status(self.path).get("state", "new"))
 
-    def set_state(self, state: str, error: str | None = None) -> None:
-        """Write status.json; a run that starts forgets its earlier error and end."""
-        now = timestamp()
-        started = now if state == "running" else read_status(self.path).get("started", now)
+    def set_state(self, state: str, error: str | None = None, *, seconds: float = 0.0) -> None:
+        """Write status.json; a run that starts forgets its earlier error and end.
+
+        Args:
+            state: What the run is from now on.
+            error: Why it failed.
+            seconds: What this attempt took, on a clock that nobody sets; attempts add up.
+        """
+        now, before = timestamp(), read_status(self.path)
+        running = state == "running"
         status = {
             "state": state,
             "pid": os.getpid(),
             "host": socket.gethostname(),
-            "started": started,
-            "ended": None if state == "running" else now,
+            "started": now if running else before.get("started", now),
+            "ended": None if running else now,
+            "seconds": round(before.get("seconds", 0.0) + seconds, 1),
             "error": error and self.redactor.text(error),
+            "files": inventory(self.path) if state == "finished" else None,
         }
         self.write_json("status.json", status)
 
     def write_inputs(self, manifest: Mapping[str, Any]) -> None:
         """Write what is run: command.txt, config.yaml and manifest.json, without secrets."""
         self.path.mkdir(parents=True, exist_ok=True)
+        for draft in self.path.glob(".*.tmp"):
+            # Of a process that was killed while it wrote.
+            draft.unlink(missing_ok=True)
         write_text(self.path / "command.txt", f"{self.command}\n")
         clean = OmegaConf.create(self.redactor.tree(self.config))
         write_text(self.path / "config.yaml", OmegaConf.to_yaml(clean))
@@ -135,33 +143,6 @@ class RunFolder:
         fixed = {"schema_version": SCHEMA_VERSION, "run": run}
         self.write_json("result.json", {**fixed, **result, "environment": environment})
 
-    @contextmanager
-    def lock(self, *, wait: bool) -> Iterator[None]:
-        """Hold the folder, so that two processes never write the same run.
-
-        The operating system drops the lock when a process dies, however it dies.
-
-        Raises:
-            UserError: Another process holds it and ``wait`` is off.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            status = read_status(self.path)
-            owner = f"process {status.get('pid', '?')} on {status.get('host', 'this machine')}"
-            if not wait:
-                raise UserError(
-                    f"{self.path} is in use by {owner}; wait for it or stop it, then try again"
-                ) from None
-            log.info("waiting for %s, which makes %s", owner, self.path)
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
-
 
 def identity(verb: str, config: DictConfig | Mapping[str, Any]) -> str:
     """Return 8 hex digits that are equal exactly when two configs ask for the same outcome."""
@@ -173,7 +154,7 @@ def identity(verb: str, config: DictConfig | Mapping[str, Any]) -> str:
 
 def default_name(verb: str, config: Mapping[str, Any], choices: Mapping[str, str]) -> str:
     """Return the label of a run without a name: the choices that tell runs apart at a glance."""
-    if "run" in config:
+    if config.get("run"):
         return str(config["run"]).rpartition("/")[2]
     method = "method" if "method" in choices else "context"
     groups = {"pretrain": ("data", "encoder"), "contextualize": ("data", "task", method)}
@@ -183,11 +164,18 @@ def default_name(verb: str, config: Mapping[str, Any], choices: Mapping[str, str
 
 
 def read_status(path: Path) -> dict[str, Any]:
-    """Return status.json, empty where a run never started."""
-    with suppress(FileNotFoundError):
-        status: dict[str, Any] = json.loads((path / "status.json").read_text(encoding="utf-8"))
-        return status
-    return {}
+    """Return status.json, empty where a run never started.
+
+    A file that a dying disk or a person has spoilt reads as an interrupted run's: the run goes on
+    from its last checkpoint and writes the file anew.
+    """
+    try:
+        status = json.loads((path / "status.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        return dict(UNREADABLE)
+    return status if isinstance(status, dict) and "state" in status else dict(UNREADABLE)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -221,7 +209,7 @@ def _plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
 def _canonical(value: Any) -> Any:
     """Return a value so that 1 and 1.0 in YAML are the same run."""
     if isinstance(value, Mapping):
-        return {str(key): _canonical(child) for key, child in value.items() if key != CACHE}
+        return {str(key): _canonical(child) for key, child in value.items() if key not in NO_PART}
     if isinstance(value, list | tuple):
         return [_canonical(child) for child in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value

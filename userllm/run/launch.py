@@ -7,6 +7,7 @@ through ``execute``.
 import importlib
 import logging
 import os
+import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -19,17 +20,19 @@ from omegaconf import DictConfig, OmegaConf
 from userllm.config import as_config
 from userllm.errors import UserError
 from userllm.run import tracking
-from userllm.run.failure import TERMINATED, Terminated, diagnose, terminable
-from userllm.run.folder import RunFolder, timestamp
+from userllm.run.failure import TERMINATED, StageError, Terminated, diagnose, terminable
+from userllm.run.folder import SCHEMA_VERSION, RunFolder, read_status, timestamp
 from userllm.run.journal import journal
+from userllm.run.lock import hold
 from userllm.run.manifest import describe_environment
 from userllm.run.reference import MEASURED, pin, record_member
 from userllm.run.stage import derive
+from userllm.run.whole import INPUTS, damage, needed, read_result
 
 log = logging.getLogger(__name__)
 
-ALWAYS = {"compare"}
-"""Verbs that read whatever is there now, so a finished one says nothing about today."""
+ALWAYS = {"compare", "benchmark"}
+"""Verbs that look at what is there now, so a finished one says nothing about today."""
 
 _choices: ContextVar[Mapping[str, str]] = ContextVar("choices")
 """Group choices of the run in progress; they name the stages that it needs."""
@@ -73,10 +76,10 @@ def execute(
         folder = RunFolder(verb=verb, config=pinned, choices=choices, overrides=overrides)
         if is_helper():
             return _help(folder, pinned)
-        with terminable(), folder.lock(wait=wait):
+        with terminable(), hold(folder.path, wait=wait):
             if config.get("group"):
                 record_member(runs, config.group, folder.path)
-            if folder.state == "finished" and verb not in ALWAYS:
+            if folder.state == "finished" and verb not in ALWAYS and _is_whole(folder):
                 level = logging.DEBUG if wait else logging.INFO
                 log.log(level, "%s/%s is finished already: %s", verb, folder.name, folder.path)
                 return Outcome(verb, str(folder.path), "skipped", overrides=list(overrides))
@@ -123,12 +126,14 @@ def ensure(verb: str, config: DictConfig, choices: Mapping[str, str] | None = No
     outcome = execute(verb, needed.config, needed.choices, needed.overrides, wait=True)
     stop_if_interrupted(outcome)
     if outcome.state == "failed":
-        raise UserError(
-            f"needs {verb}, which failed: {outcome.error}\n(its log: {outcome.folder}/log.txt)"
+        raise StageError(
+            f"needs {verb}, which failed: {outcome.error}\n(its log: {outcome.folder}/log.txt)",
+            outcome.exit_code,
         )
     if config.get("group") and verb in MEASURED:
         # The encoder's own ranking is a row of the study's table.
         record_member(Path(config.paths.runs).absolute(), config.group, Path(outcome.folder))
+    tracking.used(Path(outcome.folder))
     return Path(outcome.folder)
 
 
@@ -138,10 +143,33 @@ def stop_if_interrupted(outcome: Outcome) -> None:
         raise Terminated if outcome.exit_code == TERMINATED else KeyboardInterrupt
 
 
+def _is_whole(folder: RunFolder) -> bool:
+    """Return whether a finished run can be left alone; say so and make room where it cannot."""
+    files = read_status(folder.path).get("files") or {}
+    lost = damage(folder.path, files, schema_version=SCHEMA_VERSION)
+    told = "; ".join(f"{name} {what}" for name, what in lost.items())
+    if again := [name for name in lost if needed(folder.verb, files, name)]:
+        log.warning(
+            "%s was finished, but %s. It is made again from what is left", folder.name, told
+        )
+        if any(name.startswith("checkpoints/") for name in again):
+            # The step that was best is gone, and only training finds it again.
+            shutil.rmtree(folder.checkpoints)
+        return False
+    if set(lost) - set(INPUTS):
+        log.warning(
+            "%s: %s. Its scores are whole; to have the rest again, delete %s and repeat",
+            *(folder.name, told, folder.path),
+        )
+    if set(lost) & set(INPUTS):
+        folder.write_inputs(read_result(folder.path)["environment"])
+    return True
+
+
 def _attempt(folder: RunFolder, config: DictConfig) -> tuple[str, str, int]:
     """Call the verb; return state, error and exit code, which are in status.json too."""
     token = _choices.set(folder.choices)
-    before = folder.state
+    before, began = folder.state, time.monotonic()
     try:
         with journal(folder.path / "log.txt", folder.redactor):
             try:
@@ -151,6 +179,7 @@ def _attempt(folder: RunFolder, config: DictConfig) -> tuple[str, str, int]:
                 # A run found as running was killed: the lock was free.
                 doing = "starting" if before == "new" else f"continuing ({before} before)"
                 log.info("%s %s/%s", doing, folder.verb, folder.name)
+                _warn_of_a_short_curve(folder)
                 tracking.start(folder)
                 verb_function(folder.verb)(config, folder)
                 tracking.log_summary(folder)
@@ -160,14 +189,26 @@ def _attempt(folder: RunFolder, config: DictConfig) -> tuple[str, str, int]:
             else:
                 state, error, code = "finished", "", 0
             tracking.finish(folder, code)
-            return _record(folder, state, error, code)
+            return _record(folder, state, error, code, time.monotonic() - began)
     finally:
         _choices.reset(token)
 
 
-def _record(folder: RunFolder, state: str, error: str, code: int) -> tuple[str, str, int]:
+def _warn_of_a_short_curve(folder: RunFolder) -> None:
+    has_weights = (folder.path / "checkpoints" / "last.ckpt").is_file()
+    if has_weights and not (folder.path / "metrics.csv").is_file():
+        log.warning(
+            "metrics.csv is gone: the curve starts where training goes on, the result does not "
+            "need it. For a whole curve delete %s and repeat the command",
+            folder.path,
+        )
+
+
+def _record(
+    folder: RunFolder, state: str, error: str, code: int, seconds: float
+) -> tuple[str, str, int]:
     try:
-        folder.set_state(state, error or None)
+        folder.set_state(state, error or None, seconds=seconds)
     except OSError as failure:
         # A full disk may refuse this too; the folder then still says running with its lock
         # free, which the next start takes for interrupted.

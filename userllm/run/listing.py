@@ -1,5 +1,6 @@
 """``userllm ls``: what there is to choose from, in the words of the YAML files themselves."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -37,6 +38,26 @@ def list_options(group: str | None) -> None:
             for option, path in sorted(options.items()):
                 table.add_row(f"{name}={option}", escape(first_comment(path)))
     Console().print(table)
+
+
+def study_verb(words: Sequence[str]) -> str:
+    """Return the verb that the study among a command's words sweeps.
+
+    Raises:
+        UserError: No study is named, or none of that name exists.
+    """
+    from userllm.run.studies import verb_of
+
+    named = [word.partition("=")[2] for word in words if word.startswith("study=")]
+    studies = find_options().get("study", {})
+    if not named:
+        raise UserError(
+            "sweep needs a study: userllm sweep study=<name>; userllm ls study lists them. A grid "
+            "of your own is typed as userllm <verb> -m key=value,value"
+        )
+    if named[-1] not in studies:
+        raise UserError(f"study={named[-1]}: no such study; {suggest(named[-1], studies)}")
+    return verb_of(studies[named[-1]])
 
 
 def find_options() -> dict[str, dict[str, Path]]:

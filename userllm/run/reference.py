@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,8 @@ def record_member(runs: Path, study: str, member: Path) -> None:
     path = _study_file(runs, study)
     path.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps({"run": f"{member.parent.name}/{member.name}"}) + "\n"
+    if path.is_file() and path.read_bytes()[-1:] not in (b"", b"\n"):
+        line = "\n" + line
     # One write in append mode cannot be mixed up with another process's.
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
@@ -106,8 +109,12 @@ def study_members(runs: Path, study: str) -> list[Path]:
     path = _study_file(runs, study)
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return list(dict.fromkeys(runs / json.loads(line)["run"] for line in lines))
+    members = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        # A line that a full disk cut short is that of a run which failed, and is noted again.
+        with suppress(ValueError, KeyError, TypeError):
+            members.append(runs / json.loads(line)["run"])
+    return list(dict.fromkeys(members))
 
 
 def is_finished(path: Path) -> bool:
@@ -125,7 +132,7 @@ def _matches(word: str, runs: Path) -> list[Path]:
     if members := study_members(runs, word):
         return members
     folder = Path(word)
-    if (folder / "status.json").is_file():
+    if _is_run(folder):
         return [folder.absolute()]
     if members := [path for verb in MEASURED for path in _runs_of(folder, verb)]:
         return [path.absolute() for path in members]
@@ -133,7 +140,12 @@ def _matches(word: str, runs: Path) -> list[Path]:
     bases = [Path(folder.anchor)] if folder.is_absolute() else [Path.cwd(), runs]
     relative = os.path.relpath(pattern, folder.anchor) if folder.is_absolute() else pattern
     hits = [path for base in bases for path in sorted(base.glob(relative))]
-    return [path.absolute() for path in hits if (path / "status.json").is_file()]
+    return [path.absolute() for path in hits if _is_run(path)]
+
+
+def _is_run(path: Path) -> bool:
+    """Return whether a folder is a run's; of one that was published the result alone is left."""
+    return any((path / name).is_file() for name in ("status.json", "result.json"))
 
 
 def _runs_of(runs: Path, verb: str) -> list[Path]:

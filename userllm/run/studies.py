@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.markup import escape
@@ -105,6 +104,27 @@ def cpu_rate() -> float:
     return float(2 * PRODUCT**3 / min(times))
 
 
+def seconds_here(bill: Bill, rate: float) -> float:
+    """Return how long a bill's runs take on this machine's CPU, one after the other.
+
+    Args:
+        bill: What they cost.
+        rate: FLOPs a second for large products.
+    """
+    return bill.flops / (rate * CPU_SHARE) + SECONDS_PER_RUN * bill.runs
+
+
+def seconds_on_h100(bill: Bill) -> float:
+    """Return how long a bill's FLOPs take on one H100."""
+    return bill.flops / (H100 * H100_SHARE)
+
+
+def written(bill: Bill) -> str:
+    """Return a bill's FLOPs, training and evaluation apart; ~ where some are only 6ND."""
+    rough = "~" if bill.rough else ""
+    return f"{rough}{units.flops(bill.training)} + {units.flops(bill.evaluation)}"
+
+
 def _kept(study: str, file: Path, fingerprint: str) -> tuple[Bill, Bill]:
     """Return bills from the cache folder, writing them there first where they are new."""
     key = hashlib.sha256(f"{study} {fingerprint}".encode()).hexdigest()[:16]
@@ -137,17 +157,10 @@ def _cells(told: tuple[Bill, Bill], rate: float) -> list[str]:
     configured, full = told
     if not configured.flops:
         return [str(configured.runs), "none", "minutes", "none", "–"]
-    here = configured.flops / (rate * CPU_SHARE) + SECONDS_PER_RUN * configured.runs
-    there = full.flops / (H100 * H100_SHARE)
     return [
         str(configured.runs),
-        _written(configured),
-        units.duration(here),
-        _written(full),
-        units.duration(there),
+        written(configured),
+        units.duration(seconds_here(configured, rate)),
+        written(full),
+        units.duration(seconds_on_h100(full)),
     ]
-
-
-def _written(one: Bill) -> str:
-    parts: list[Any] = [units.flops(one.training), units.flops(one.evaluation)]
-    return f"{'~' if one.rough else ''}{parts[0]} + {parts[1]}"

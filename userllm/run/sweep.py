@@ -1,4 +1,4 @@
-"""Run many cells with Hydra's own sweeper and launcher, and lose none of them.
+"""Run many cells with Hydra's own launchers, and lose none of them.
 
 Hydra says what the cells are and where they run; identity, skipping and resuming are each
 cell's own (``execute``), so a sweep needs no memory.
@@ -12,32 +12,24 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from userllm.config import Composer, check_resolved, choices_of, parse, refuse
 from userllm.errors import UserError
-from userllm.run.failure import CRASHED, diagnose, terminable
+from userllm.run.ending import print_outcomes
+from userllm.run.failure import BAD_INPUT, CRASHED, diagnose, terminable
+from userllm.run.jobs import launch_cells, launch_search
 from userllm.run.journal import log_to_screen
-from userllm.run.launch import Outcome, execute, stop_if_interrupted
+from userllm.run.launch import ALWAYS, Outcome, execute, is_helper, stop_if_interrupted
+from userllm.run.planned import Planned, look_up
+from userllm.run.study_plan import record_plan
 
 log = logging.getLogger(__name__)
 
-QUIET = (
-    "hydra.mode=MULTIRUN",
-    "hydra/hydra_logging=none",
-    "hydra/job_logging=none",
-    "hydra.output_subdir=null",
-    "hydra.sweep.dir=${paths.runs}/.sweep",
-    "hydra.sweep.subdir=.",
-)
-"""Overrides that keep Hydra from writing logs and folders of its own."""
-
-STYLES = {"finished": "green", "skipped": "cyan", "failed": "red", "interrupted": "yellow"}
+ATTEMPTS = 2
+"""A cell that crashed gets a second chance when the others are done: memory may be free by then,
+and it goes on from its last checkpoint. Bad input would only be refused again."""
 
 
 def wants_sweep(composer: Composer, overrides: Sequence[str]) -> bool:
@@ -58,11 +50,11 @@ def plan(composer: Composer, overrides: Sequence[str]) -> list[list[str]]:
 
 def cells_of(composer: Composer, overrides: Sequence[str]) -> list[list[str]]:
     """Return the overrides of every cell without looking at what they lead to."""
-    sweeper = _settings(composer, overrides).sweeper
     asked = [text for text in overrides if not _is_hydra(text)]
-    if not sweeper["_target_"].endswith(".BasicSweeper"):
+    if not is_grid(composer, overrides):
         # Other sweepers choose the values as they go; what stays the same is checked.
         return [[text for text in asked if not _is_sweep(text)]]
+    sweeper = _settings(composer, overrides).sweeper
     # What is typed comes last and so replaces what the study varies.
     texts = [*(f"{key}={value}" for key, value in (sweeper.params or {}).items()), *asked]
     parsed = [(text, parse(text)) for text in texts]
@@ -72,50 +64,85 @@ def cells_of(composer: Composer, overrides: Sequence[str]) -> list[list[str]]:
     return cells
 
 
+def is_grid(composer: Composer, overrides: Sequence[str]) -> bool:
+    """Return whether all cells are known beforehand."""
+    sweeper = _settings(composer, overrides).sweeper
+    return bool(sweeper["_target_"].endswith(".BasicSweeper"))
+
+
 def sweep(composer: Composer, overrides: Sequence[str]) -> int:
-    """Run all cells, print how each ended, and return the exit code.
+    """Run all cells that are not finished, print how each ended, and return the exit code.
 
     A failed cell is recorded and the rest go on; Ctrl-C stops all, to be continued by the same
     command.
     """
     cells = plan(composer, overrides)
-    log.info("%d runs", len(cells))
-    folder = Path(composer.compose(_shaping(composer, overrides)).paths.runs) / ".sweep"
+    runs = Path(composer.compose(_shaping(composer, overrides)).paths.runs)
     try:
         with terminable():
-            returned = composer.hydra.multirun(
-                composer.verb,
-                partial(_cell, composer.verb),
-                [*QUIET, *overrides],
-                with_log_configuration=False,
-            )
-    except KeyboardInterrupt as stop:
+            if is_grid(composer, overrides):
+                outcomes = _run_grid(composer, overrides, look_up(composer, cells))
+            else:
+                outcomes = launch_search(composer, overrides, partial(_cell, composer.verb))
+    except (KeyboardInterrupt, OSError) as stop:
+        state, told, code = diagnose(stop, runs)
+        if state != "interrupted":
+            raise UserError(told) from stop
         log.warning("interrupted; run the same command again to continue")
-        return diagnose(stop, folder)[2]
-    except Exception as error:
-        # A worker was killed, for want of memory or by a scheduler: its runs can be continued.
-        raise UserError(
-            f"the launcher stopped: {type(error).__name__}: {str(error).strip().splitlines()[0]}\n"
-            "finished runs are kept; run the same command again for the rest"
-        ) from error
+        return code
     finally:
-        (folder / "multirun.yaml").unlink(missing_ok=True)
-    outcomes = list(_outcomes(returned))
+        (runs / ".sweep" / "multirun.yaml").unlink(missing_ok=True)
     print_outcomes(outcomes)
     return CRASHED if any(outcome.state == "failed" for outcome in outcomes) else 0
 
 
-def print_outcomes(outcomes: Sequence[Outcome]) -> None:
-    """Print one row per cell: what was special about it and how it ended."""
-    common = set.intersection(*(set(outcome.overrides) for outcome in outcomes))
-    table = Table("run", "state", "seconds", title=f"{len(outcomes)} runs")
-    table.add_column("where or why", overflow="fold")
-    for outcome in outcomes:
-        label = " ".join(text for text in outcome.overrides if text not in common)
-        state = f"[{STYLES[outcome.state]}]{outcome.state}[/]"
-        where = outcome.error or Path(outcome.folder).name
-        table.add_row(escape(label), state, f"{outcome.seconds:.0f}", escape(where))
-    Console().print(table)
+def _run_grid(
+    composer: Composer, overrides: Sequence[str], cells: Sequence[Planned]
+) -> list[Outcome]:
+    """Run what is left of a grid, what crashed once more, and return how every cell ended."""
+    ended = {
+        number: Outcome(composer.verb, str(cell.folder), "skipped", overrides=cell.overrides)
+        for number, cell in enumerate(cells)
+        if cell.state == "finished" and composer.verb not in ALWAYS
+    }
+    log.info("%d runs, %d of them finished already", len(cells), len(ended))
+    if not is_helper():
+        record_plan(cells)
+    left = [number for number in range(len(cells)) if number not in ended]
+    for attempt in range(1, ATTEMPTS + 1):
+        if not left:
+            break
+        outcomes = _launch(
+            composer, overrides, [cells[number].overrides for number in left], attempt
+        )
+        ended |= dict(zip(left, outcomes, strict=False))
+        crashed = {number for number, one in ended.items() if one.exit_code == CRASHED}
+        left = [number for number in left if number not in ended or number in crashed]
+        if crashed and attempt < ATTEMPTS:
+            log.warning("%d of %d runs crashed; trying them once more", len(crashed), len(cells))
+    return [ended[number] for number in range(len(cells))]
+
+
+def _launch(
+    composer: Composer, overrides: Sequence[str], cells: Sequence[list[str]], attempt: int
+) -> list[Outcome]:
+    """Return how the cells ended; none, on the first attempt, where the launcher itself died.
+
+    Raises:
+        UserError: It died again.
+    """
+    try:
+        return launch_cells(composer, overrides, cells, partial(_cell, composer.verb))
+    except Exception as error:
+        # A worker was killed, for want of memory or by a scheduler: its runs can be continued.
+        told = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        if attempt == ATTEMPTS:
+            raise UserError(
+                f"the launcher stopped: {told}\n"
+                "finished runs are kept; run the same command again for the rest"
+            ) from error
+        log.warning("the launcher stopped: %s; starting it once more for the rest", told)
+        return []
 
 
 def _cell(verb: str, config: DictConfig) -> Outcome:
@@ -128,7 +155,7 @@ def _cell(verb: str, config: DictConfig) -> Outcome:
     try:
         checked = check_resolved(verb, config)
     except UserError as error:
-        return Outcome(verb, "", "failed", 0.0, str(error), CRASHED, overrides)
+        return Outcome(verb, "", "failed", 0.0, str(error), BAD_INPUT, overrides)
     # A worker that outlived a killed sweep may still be at it: its run is as good as ours.
     outcome = execute(verb, checked, choices_of(settings), overrides, wait=True)
     stop_if_interrupted(outcome)
@@ -169,12 +196,3 @@ def _is_hydra(text: str) -> bool:
 def _is_sweep(text: str) -> bool:
     override = parse(text)
     return override is not None and override.is_sweep_override()
-
-
-def _outcomes(returned: object) -> Iterator[Outcome]:
-    """Yield the outcomes in what a sweeper returned: lists of batches of jobs."""
-    if isinstance(returned, JobReturn):
-        yield returned.return_value
-    elif isinstance(returned, list | tuple):
-        for part in returned:
-            yield from _outcomes(part)

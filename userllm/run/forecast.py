@@ -1,0 +1,95 @@
+"""``--dry-run``: the cells of a sweep, how far each is, and what the rest will cost."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from userllm.config import Composer, as_config, refuse
+from userllm.report import units
+from userllm.report.terminal import wide_console
+from userllm.run.ending import coloured, differences
+from userllm.run.folder import RunFolder
+from userllm.run.planned import STATES, Planned, look_up, state_of
+from userllm.run.sweep import cells_of, is_grid, problems_of
+
+COSTED = "contextualize"
+"""The verb whose cost has closed forms; others take minutes, or depend on what they are given."""
+
+
+def forecast(composer: Composer, overrides: Sequence[str]) -> None:
+    """Print the plan of a sweep, or of one run; nothing is run and nothing is written.
+
+    Raises:
+        UserError: With everything that is wrong with any of the cells.
+    """
+    console = wide_console()
+    cells = cells_of(composer, overrides)
+    if not is_grid(composer, overrides):
+        console.print("A search chooses its runs as it goes. What they have in common:")
+        console.print(" ".join(cells[0]) or "nothing", markup=False)
+        refuse(composer.verb, list(problems_of(composer, cells)))
+        return
+    planned = look_up(composer, cells)
+    console.print(plan_table(planned))
+    left = [cell for cell in planned if cell.state != "finished"]
+    console.print(f"{in_words(planned)}; {len(left)} to do")
+    # States first: what follows imports PyTorch.
+    refuse(composer.verb, list(problems_of(composer, cells)))
+    if left:
+        _print_cost(composer.verb, left, console)
+
+
+def plan_table(cells: Sequence[Planned]) -> Table:
+    """Return one row per cell: what is special about it, its state, its folder or its error."""
+    table = Table("run", "state", title=f"{len(cells)} runs")
+    table.add_column("where or why", overflow="fold")
+    labels = differences([cell.overrides for cell in cells])
+    for label, cell in zip(labels, cells, strict=True):
+        where = cell.note or (cell.folder.name if cell.folder else "")
+        table.add_row(escape(label), coloured(cell.state), escape(where))
+    return table
+
+
+def in_words(cells: Sequence[Planned]) -> str:
+    """Return how many cells are in which state."""
+    counts = Counter(cell.state for cell in cells)
+    return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+
+
+def _print_cost(verb: str, cells: Sequence[Planned], console: Console) -> None:
+    if verb != COSTED:
+        console.print(f"What {verb} costs is not estimated.")
+        return
+    # It imports the models; who only looks at states should not wait for that.
+    from userllm.run.bills import add_up
+    from userllm.run.estimate import estimate
+    from userllm.run.studies import cpu_rate, seconds_here, seconds_on_h100, written
+
+    estimates = [estimate(cell.config) for cell in cells]
+    # Runs that share an encoder say so with the same text; one of them stands for all.
+    needs = {one.encoder: cell for one, cell in zip(estimates, cells, strict=True) if one.encoder}
+    there = {text for text, cell in needs.items() if state_of(_encoder_run(cell)) == "finished"}
+    bill = add_up(estimates, without=there)
+    rate = cpu_rate()
+    console.print(
+        f"{written(bill)} (training + evaluation{', some runs as 6ND' if bill.rough else ''}): "
+        f"about {units.duration(seconds_here(bill, rate))} on this machine's CPU, one run at a "
+        f"time, or {units.duration(seconds_on_h100(bill))} on one H100."
+    )
+
+
+def _encoder_run(cell: Planned) -> Path:
+    """Return where the encoder that a cell needs is pretrained."""
+    from userllm.run.stage import derive
+
+    needed = derive("pretrain", as_config(cell.config), cell.choices)
+    return RunFolder(
+        verb="pretrain",
+        config=needed.config,
+        choices=needed.choices,
+        overrides=needed.overrides,
+    ).path
