@@ -101,22 +101,6 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class WandB:
-    """Where a Weights & Biases run goes."""
-
-    project: str
-    entity: str | None
-    mode: Literal["auto", "online", "offline", "disabled"]
-
-
-@dataclass(frozen=True)
-class Logger:
-    """Where metrics go besides metrics.csv."""
-
-    wandb: WandB | None
-
-
-@dataclass(frozen=True)
 class Prepare:
     """Keys of ``userllm prepare``."""
 
@@ -134,7 +118,7 @@ class _Run:
     group: str | None
     seed: int
     threads: int | None
-    logger: Logger
+    logger: Any
     paths: Paths
 
 
@@ -186,7 +170,16 @@ class Evaluate(_Run):
 class Benchmark(_Run):
     """Keys of ``userllm benchmark``."""
 
-    run: str
+    run: str | None
+    methods: list[str]
+    shared: str
+    histories: list[int]
+    answer_tokens: int
+    batch: int
+    seconds: float
+    slide: int | None
+    meta: bool
+    lms: list[str]
     cost: Any
 
 
@@ -197,7 +190,7 @@ class Compare:
     name: str | None
     runs: list[str]
     baseline: str | None
-    logger: Logger
+    logger: Any
     paths: Paths
 
 

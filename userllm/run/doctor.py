@@ -15,7 +15,7 @@ from rich.table import Table
 from userllm.build import allowed_packages
 from userllm.config import config_folders
 from userllm.run.manifest import describe_environment
-from userllm.run.tracking import is_logged_in, is_reachable, server_url
+from userllm.run.tracking.login import is_logged_in, is_reachable, server_url
 
 HUB = "https://huggingface.co"
 GROUPLENS = "https://files.grouplens.org"

@@ -1,0 +1,1 @@
+"""Search: trials that optuna chooses and Hydra launches, each an ordinary run."""
