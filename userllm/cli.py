@@ -22,13 +22,16 @@ VERBS = {
     "pretrain": "train a user encoder on a corpus",
     "contextualize": "teach a language model to read users, and measure it",
     "evaluate": "score a finished run again",
-    "benchmark": "measure again what a finished run costs",
+    "benchmark": "what answers cost: methods in turns, or LMs without weights (--meta)",
     "compare": "turn runs, patterns or a study into tables, figures and a page",
 }
 TOOLS = {
+    "sweep study=<name>": "run what is left of a study",
+    "status [study]": "how far a study or any runs are; --watch to keep looking",
     "ls [group]": "what there is to choose from",
     "check <verb> …": "say everything that is wrong with a config, without running it",
     "show <run> [user]": "one user: history, question, every method's answer, the truth",
+    "wandb sync|dashboard …": "send offline W&B runs; build a study's workspace and report",
     "doctor": "versions, hardware, caches, what can be reached",
 }
 EPILOG = """
@@ -37,6 +40,7 @@ alone, an interrupted one continues, a failed one is tried again.
 
   userllm contextualize context=text_prompt task=next_item
   userllm contextualize -m context=none,cross_attention seed=0,1
+  userllm sweep study=demo --dry-run
   userllm compare runs
 
 userllm <verb> --help prints the verb's keys.
@@ -62,21 +66,35 @@ def _dispatch(words: list[str]) -> int:
     for folder in options.config_dir:
         _add_config_folder(folder)
     command, rest = options.command, options.words
+    if options.meta:
+        if "benchmark" not in (command, *rest[:1]):
+            raise UserError("--meta goes with benchmark: userllm benchmark --meta")
+        rest = [*rest, "meta=true"]
+    if command == "sweep" and not options.help:
+        from userllm.run.listing import study_verb
+
+        command, options.multirun = study_verb(rest), True
     if command in VERBS:
-        return _print_keys(command) if options.help else _run(command, rest, options.multirun)
+        return _print_keys(command) if options.help else _run(command, rest, options)
     if options.help or command is None:
         parser.print_help()
         return 0
-    return _tool(command, rest, options.multirun)
+    if options.dry_run:
+        raise UserError("--dry-run goes with a verb or with sweep: userllm sweep study=… --dry-run")
+    return _tool(command, rest, options)
 
 
-def _tool(command: str, words: list[str], multirun: bool) -> int:
-    if command == "ls":
+def _tool(command: str, words: list[str], options: argparse.Namespace) -> int:
+    if command == "status":
+        from userllm.run.status import status
+
+        status(words, watch=options.watch)
+    elif command == "ls":
         from userllm.run.listing import list_options
 
         list_options(words[0] if words else None)
     elif command == "check":
-        _check(words, multirun)
+        _check(words, options.multirun)
     elif command == "show":
         from userllm.run.reference import resolve
         from userllm.run.show import show
@@ -85,6 +103,10 @@ def _tool(command: str, words: list[str], multirun: bool) -> int:
             raise UserError("show needs a run: userllm show <run> [user]")
         runs, user = Path("runs"), words[1] if len(words) > 1 else None
         show(resolve(words[0], runs), user)
+    elif command == "wandb":
+        from userllm.run.wandb_tool import wandb_tool
+
+        wandb_tool(words)
     elif command == "doctor":
         from userllm.run.doctor import examine
 
@@ -97,7 +119,7 @@ def _tool(command: str, words: list[str], multirun: bool) -> int:
     return 0
 
 
-def _run(verb: str, words: list[str], multirun: bool) -> int:
+def _run(verb: str, words: list[str], options: argparse.Namespace) -> int:
     from userllm.config import Composer, load
     from userllm.run.journal import log_to_screen
     from userllm.run.sweep import sweep, wants_sweep
@@ -105,7 +127,12 @@ def _run(verb: str, words: list[str], multirun: bool) -> int:
     log_to_screen()
     overrides = as_overrides(verb, words)
     composer = Composer(verb)
-    if multirun or wants_sweep(composer, overrides):
+    if options.dry_run:
+        from userllm.run.forecast import forecast
+
+        forecast(composer, overrides)
+        return 0
+    if options.multirun or wants_sweep(composer, overrides):
         return sweep(composer, overrides)
     from userllm.run.launch import execute
 
@@ -173,7 +200,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = "\n".join(f"  {name:<18} {text}" for name, text in {**VERBS, **TOOLS}.items())
     parser = argparse.ArgumentParser(
         "userllm",
-        usage="userllm <command> [key=value …] [-m] [--config-dir FOLDER]",
+        usage="userllm <command> [key=value …] [-m] [--dry-run] [--config-dir FOLDER]",
         description=f"Compare ways of giving a language model a user's history.\n\n{commands}",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -191,6 +218,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="your own options, in folders like those of conf/",
     )
+    parser.add_argument(
+        "--meta", action="store_true", help="benchmark language models without their weights"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what would run, how far it is, what it costs"
+    )
+    parser.add_argument("--watch", action="store_true", help="status: look until all is finished")
     parser.add_argument("-h", "--help", action="store_true", help="print this, or a verb's keys")
     parser.add_argument("--version", action="version", version=f"userllm {__version__}")
     return parser

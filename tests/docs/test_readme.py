@@ -28,6 +28,7 @@ def run(line, folder):
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("block", BLOCK.findall(README), ids=lambda block: block.split("\n")[0])
 def test_commands_of_the_readme_work_from_an_empty_folder(block, tmp_path):
