@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import polars as pl
 import pytest
@@ -195,6 +197,15 @@ def test_unfinished_runs_of_nothing_finished_get_a_table(fake_runs, tmp_path):
     loaded = [load(fake_runs.folders[0]), load(tmp_path / "contextualize" / "gone")]
     _, waiting = build_tables(loaded)
     assert (waiting.rows, waiting.missing[0].state) == ([], "not there")
+
+
+def test_runs_that_were_never_scored_are_no_comparison(fake_runs):
+    fake_runs.finished("none")
+    path = fake_runs.folders[0] / "result.json"
+    result = json.loads(path.read_text())
+    path.write_text(json.dumps({**result, "outcomes": []}))
+    with pytest.raises(UserError, match="None of the 1 runs was scored"):
+        build_tables([load(fake_runs.folders[0])])
 
 
 def test_nothing_finished_is_an_error_that_lists_the_states(fake_runs):

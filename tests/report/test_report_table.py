@@ -94,9 +94,9 @@ def test_latency_names_device_threads_and_load(demo):
 def test_rows_measured_elsewhere_say_so(fake_runs):
     fake_runs.finished("none")
     latency = {"p50": 1.0, "p95": 2.0, "repeats": 20, "threads": 1, "device": "cuda", "load": None}
-    fake_runs.finished("hybrid", cost={"latency_ms": latency})
+    fake_runs.finished("hybrid", cost={"latency_ms": latency | {"busy": True}})
     text = render.markdown(build_tables([load(folder) for folder in fake_runs.folders]))
-    assert "| cuda, 1 thread |" in text
+    assert "| cuda, 1 thread, busy with others |" in text
     assert "| cpu, 2 threads |" in text
 
 

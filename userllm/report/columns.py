@@ -100,8 +100,8 @@ def machine(row: Row) -> str | None:
     latency = row.cost and row.cost.get("latency_ms")
     if not latency:
         return None
-    threads = latency["threads"]
-    return f"{latency['device']}, {threads} thread{'' if threads == 1 else 's'}"
+    threads, busy = latency["threads"], ", busy with others" * bool(latency.get("busy"))
+    return f"{latency['device']}, {threads} thread{'' if threads == 1 else 's'}{busy}"
 
 
 def interval_text(value: Interval, write: Callable[[float], str] = units.score) -> str:

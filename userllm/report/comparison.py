@@ -70,6 +70,11 @@ def build_tables(
     if not results:
         states = "\n".join(f"  {run.folder}: {run.state} {run.error or ''}" for run in missing)
         raise UserError(f"None of the {len(missing)} runs has a result yet:\n{states}")
+    if not any(result.outcomes for result in results):
+        raise UserError(
+            f"None of the {len(results)} runs was scored, so there is nothing to compare; what "
+            "userllm benchmark measured is in the tables that it prints and in its result.json."
+        )
     _refuse_mixed_data(results)
     tables = [
         _table(setting, rows, missing, baseline or DEFAULT_BASELINE)
