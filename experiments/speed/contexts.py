@@ -26,7 +26,10 @@ SHARED = "size=small task=favorite_category encoder.checkpoint=null"
 TEXT = "context=text_prompt"
 PLAIN = "context=cross_attention training.reuse_text=false"
 FAST = "context=cross_attention context.layers=5"
-FULL, TRY = ["seconds=10"], ["cost.repeats=1", "cost.warmup=0", "batch=1", "seconds=5"]
+FULL, TRY = (
+    ["seconds=4", "cost.warmup=1"],
+    ["cost.repeats=1", "cost.warmup=0", "batch=1", "seconds=5"],
+)
 HISTORIES, LONG = (50, 100, 200), (50, 1000)
 BARS = {
     # Way and figure to the least ratio to the text prompt at each length of history.
