@@ -155,6 +155,21 @@ def test_the_same_training_budget_buys_fewer_examples_of_a_longer_prompt(runs: P
         assert 1e10 - one_step < cost["training_flops"] <= 1e10
 
 
+def test_an_encoder_that_nobody_could_validate_is_used_all_the_same(tmp_path: Path) -> None:
+    # Validation and test begin at the same time, when every history goes on.
+    lines = [
+        f"{user},{(3 * user + step) % 25},{min(1000 + step, 1007)}"
+        for user in range(30)
+        for step in range(10)
+    ]
+    (tmp_path / "mine.csv").write_text("\n".join(["user,item,timestamp", *lines]))
+    data = ["data=table", f"data.path={tmp_path / 'mine.csv'}", "split=global_time"]
+    outcome = contextualize(tmp_path, *data, "task=next_item")
+    assert result_of(outcome)["outcomes"][0]["metrics"]["recall@10"]["n"] == 30
+    (encoder,) = (tmp_path / "pretrain").iterdir()
+    assert (encoder / "checkpoints" / "best.ckpt").is_file()
+
+
 @pytest.mark.parametrize(
     "task",
     [

@@ -1,5 +1,6 @@
 """``userllm pretrain``: train a user encoder, and rank the next item with it and with baselines."""
 
+import shutil
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -82,7 +83,11 @@ def run(cfg: DictConfig, folder: RunFolder) -> None:
     scorer = EncoderScorer(encoder, stage.gather)
     trained = train(cfg, folder, stage, scorer)
     module = cast(nn.Module, encoder)
-    load_weights(module, trained.summary.best_checkpoint)
+    best = folder.checkpoints / "best.ckpt"
+    if trained.summary.best_checkpoint != best:
+        # Nobody could be asked for validation, so that the last weights are the best.
+        shutil.copyfile(trained.summary.best_checkpoint, best)
+    load_weights(module, best)
     module.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     report(folder, stage, scorer, cost(stage, scorer, trained))
 
