@@ -143,6 +143,17 @@ def test_what_no_choice_follows_is_not_read() -> None:
     assert until_decided([[3, 4, END]]) == [[3]]
 
 
+def test_unlikely_siblings_are_told_apart_beside_a_token_that_cannot_follow() -> None:
+    answers = AnswerTokens(sequences=[[5, 7], [5, 8], [9]], end=END, softmax="siblings")
+    node = answers.trie.path(0)[0]
+    children = answers.trie.children(node)
+    logits = torch.zeros(1, 1, len(answers.tokens_V))
+    logits[0, 0, answers.column_N[children]] = torch.tensor([0.0, 1.0])
+    logits[0, 0, answers.column_N[answers.trie.path(2)[0]]] = 1e4
+    steps = likelihood._steps(logits, answers, children, np.zeros(2, dtype=np.int64))
+    torch.testing.assert_close(steps[0], torch.tensor([0.0, 1.0]).log_softmax(0))
+
+
 @pytest.mark.parametrize("softmax", ["vocabulary", "catalogue", "siblings"])
 def test_a_next_token_is_chosen_among_the_tokens_that_the_softmax_names(softmax: Softmax) -> None:
     model = make_model("gated")

@@ -87,9 +87,10 @@ def known_text_flops(
     blocks = [] if model.trunk is None else decoder_blocks(model.lm)[: model.trunk.blocks]
     width, weights = attention_width(model), weight_count(*blocks)
     total = 0.0
-    for read, seen in [(prompts, 0.0 * prompts), *passes]:
-        one = attention(read, prompts + seen, width)
-        work = linear(read + 0.0 * prompts, weights) + Flops(attention=len(blocks) * one.attention)
+    for read, seen in [(prompts, 0.0), *passes]:
+        rows = np.broadcast_to(read, np.shape(prompts))
+        one = attention(rows, prompts + seen, width)
+        work = linear(rows, weights) + Flops(attention=len(blocks) * one.attention)
         total += float(np.sum(work.total))
     return total
 

@@ -15,7 +15,6 @@ from torch import Tensor
 from userllm.context.model import UserLLM
 from userllm.context.work import Lengths
 from userllm.cost.flops import Count
-from userllm.encoder.memory import UserMemory
 from userllm.task.batch import Material, QuestionBatch, QuestionReader
 from userllm.task.protocol import Ints, Passes, Questions, Subject, Values
 
@@ -99,14 +98,8 @@ class Exam(Protocol):
         """
         ...
 
-    def answer(self, model: UserLLM, batch: QuestionBatch, memory: UserMemory | None = None) -> Any:
-        """Answer completely, from histories to the best answers; what latency is the time of.
-
-        Args:
-            model: Who is asked.
-            batch: What.
-            memory: What was read of the users before; None reads them.
-        """
+    def answer(self, model: UserLLM, batch: QuestionBatch) -> Any:
+        """Answer completely, from histories to the best answers; what latency is the time of."""
         ...
 
     def ask(

@@ -18,11 +18,9 @@ from transformers import Cache, DynamicCache
 
 from userllm.context.model import TokenBatch, UserLLM
 from userllm.context.trunk import Trunk
+from userllm.task.piece import PIECE, piece_inputs
 from userllm.task.protocol import Ints
 from userllm.task.trie import Piece, Trie
-
-PIECE = 256
-"""Trie nodes that are read together: enough rows for products at full speed."""
 
 
 @dataclass
@@ -72,7 +70,6 @@ class KnownText:
         self.model, self.trunk, self.trie = model, trunk, trie
         self._scratch = tempfile.TemporaryDirectory(prefix="userllm-", ignore_cleanup_errors=True)
         self._prompts: dict[bytes, _Prompt] = {}
-        self._inner = trie.inner()
 
     def read(self, prompt: TokenBatch) -> "KnownBatch":
         """Return what is known of a batch of prompts; new ones are read."""
@@ -82,14 +79,11 @@ class KnownText:
 
     def fill(self, prompt: _Prompt, nodes: Ints) -> None:
         """Read those of the nodes behind a prompt that nobody needed before, in whole pieces."""
-        place = np.searchsorted(self._inner, nodes[~self.trie.is_leaf_N[nodes]])
+        place = np.searchsorted(self.trie.inner, nodes[~self.trie.is_leaf_N[nodes]])
         for number in np.unique(place // PIECE):
             if not prompt.is_read[number]:
-                self._read_piece(prompt, self._piece(int(number)))
+                self._read_piece(prompt, self.trie.piece(int(number), PIECE))
                 prompt.is_read[number] = True
-
-    def _piece(self, number: int) -> Piece:
-        return self.trie.piece(tuple(self._inner[number * PIECE :][:PIECE].tolist()))
 
     def _prompt(self, ids_T: Tensor) -> _Prompt:
         key = ids_T.cpu().numpy().tobytes()
@@ -109,7 +103,7 @@ class KnownText:
             cache=cache,
             use_cache=True,
         )
-        pieces = -(-len(self._inner) // PIECE)
+        pieces = -(-len(self.trie.inner) // PIECE)
         is_read = np.zeros(pieces, dtype=np.int64)
         return _Prompt(states_1TD[0], cache, self._file(states_1TD), is_read)
 
@@ -126,16 +120,12 @@ class KnownText:
     @torch.inference_mode(False)
     @torch.no_grad()
     def _read_piece(self, prompt: _Prompt, piece: Piece) -> None:
-        device, before = prompt.states_TD.device, len(prompt.states_TD)
-        visible_CC = torch.from_numpy(piece.visible_CC).to(device)
-        visible_CT = visible_CC.new_ones(len(visible_CC), before)
-        at_1C = before + torch.from_numpy(self.trie.depth_N[piece.nodes_C]).to(device)[None]
-        keys_at_1S = torch.cat([torch.arange(before, device=device)[None], at_1C], dim=1)
-        mask_11CS = torch.cat([visible_CT, visible_CC], dim=1)[None, None]
+        states_TD = prompt.states_TD
+        given = piece_inputs(self.trie, piece, torch.ones_like(states_TD[None, :, 0]).bool())
         states_1CD = self.trunk.states(
-            input_ids=torch.from_numpy(self.trie.token_N[piece.nodes_C]).to(device)[None],
-            attention_mask=self.model.biases(mask_11CS, at_1C, keys_at_1S),
-            position_ids=at_1C,
+            input_ids=given.ids_BC,
+            attention_mask=self.model.biases(given.mask_B1CS, given.at_BC, given.keys_at_BS),
+            position_ids=given.at_BC,
             cache=prompt.cache,
             use_cache=True,
         )

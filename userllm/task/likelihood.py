@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from userllm.context.model import Prefill, UserLLM, positions
+from userllm.context.model import Prefill, UserLLM
 from userllm.task.answers import AnswerTokens
-from userllm.task.known_text import PIECE, KnownBatch
+from userllm.task.known_text import KnownBatch
+from userllm.task.piece import PIECE, piece_inputs
 from userllm.task.protocol import Ints
 from userllm.task.trie import Piece, Trie
 
@@ -50,32 +51,18 @@ def _read_piece(
     steps_BN: Tensor,
 ) -> None:
     """Score the children of a piece's nodes, then forget the piece's keys and values."""
-    device, trie = steps_BN.device, answers.trie
-    batch = prefill.mask_BS.shape[0]
-    nodes = torch.from_numpy(trie.token_N[piece.nodes_C]).to(device)
-    depth_C = torch.from_numpy(trie.depth_N[piece.nodes_C]).to(device)
-    visible_CC = torch.from_numpy(piece.visible_CC).to(device)
-    mask_B1CS = torch.cat(
-        [
-            prefill.mask_BS[:, None, :].expand(-1, len(nodes), -1),
-            visible_CC.expand(batch, -1, -1),
-        ],
-        dim=2,
-    )[:, None]
-    at_BC = prefill.mask_BS.sum(dim=1, keepdim=True) + depth_C
-    keys_at_BS = torch.cat([positions(prefill.mask_BS), at_BC], dim=1)
-    numbers_BC = torch.from_numpy(piece.nodes_C).to(device).expand(batch, -1)
+    given = piece_inputs(answers.trie, piece, prefill.mask_BS)
     logits_BCV = model.extend(
         prefill.cache,
-        nodes.expand(batch, -1),
-        mask_B1CS,
-        at_BC,
-        keys_at_BS,
+        given.ids_BC,
+        given.mask_B1CS,
+        given.at_BC,
+        given.keys_at_BS,
         tokens_V=answers.tokens_V,
-        above_BSD=None if known is None else known.nodes(numbers_BC),
+        above_BSD=None if known is None else known.nodes(given.nodes_BC),
     )
-    prefill.cache.crop(-len(nodes))
-    children = torch.from_numpy(piece.children).to(device)
+    prefill.cache.crop(-len(piece.nodes_C))
+    children = torch.from_numpy(piece.children).to(steps_BN.device)
     steps_BN[:, children] = _steps(logits_BCV, answers, piece.children, piece.readers)
 
 
@@ -87,7 +74,9 @@ def _steps(logits_BCV: Tensor, answers: AnswerTokens, children: Ints, readers: I
     logits_BM = logits_BCV[:, readers_M, columns_M].float()
     if answers.softmax != "siblings":
         return logits_BM - logits_BCV.logsumexp(dim=2).float()[:, readers_M]
-    highest_BC = logits_BCV.amax(dim=2).float()
+    readers_BM = readers_M.expand(len(logits_BM), -1)
+    lowest_BC = torch.full(logits_BCV.shape[:2], -torch.inf, device=device)
+    highest_BC = lowest_BC.scatter_reduce(1, readers_BM, logits_BM, reduce="amax")
     shifted_BM = (logits_BM - highest_BC[:, readers_M]).exp()
     total_BC = torch.zeros_like(highest_BC).index_add_(1, readers_M, shifted_BM)
     return logits_BM - (highest_BC + total_BC.log())[:, readers_M]

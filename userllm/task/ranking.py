@@ -14,7 +14,6 @@ from torch import Tensor
 from userllm.context.model import UserLLM
 from userllm.cost.flops import Count
 from userllm.data.progress import track
-from userllm.encoder.memory import UserMemory
 from userllm.metric.ranking import rank_of_target
 from userllm.task.answers import AnswerTokens
 from userllm.task.batch import Material, QuestionBatch, QuestionReader
@@ -70,13 +69,10 @@ class RankingExam:
         """Return the scorer's passes, which do not depend on what the answer is."""
         return self.ranker.extensions()
 
-    def answer(
-        self, model: UserLLM, batch: QuestionBatch, memory: UserMemory | None = None
-    ) -> Tensor:
+    def answer(self, model: UserLLM, batch: QuestionBatch) -> Tensor:
         """Return the scores of all answers ``[B, A]``."""
         with torch.inference_mode():
-            known = model.read_user(batch.events) if memory is None else memory
-            return self.ranker.scores(model, known, batch.prompt)
+            return self.ranker.scores(model, model.read_user(batch.events), batch.prompt)
 
     def ask(
         self, model: UserLLM, asked: Questions, *, batch_size: int, device: torch.device

@@ -3,7 +3,6 @@
 Shape suffixes: B batch, A answers, T tokens, V vocabulary.
 """
 
-from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
@@ -17,10 +16,11 @@ from userllm.data.vocabulary import FIRST_ID
 from userllm.encoder.memory import UserMemory
 from userllm.task.answers import AnswerTokens
 from userllm.task.beam import beam_scores
-from userllm.task.known_text import PIECE, KnownTexts
+from userllm.task.known_text import KnownTexts
 from userllm.task.likelihood import exhaustive_scores
+from userllm.task.piece import PIECE
 from userllm.task.protocol import Ints, Passes
-from userllm.task.trie import Piece, Trie
+from userllm.task.trie import Trie
 
 
 class Scorer(Protocol):
@@ -104,14 +104,14 @@ class TitleScorer:
         """Return the sizes of the tree's pieces, or of a full beam's levels."""
         trie = self.answers.trie
         if self.beams is None:
-            return _sizes(trie.pieces(PIECE))
+            return self.known_passes()
         inner = np.bincount(trie.depth_N[~trie.is_leaf_N])
         levels = np.minimum(inner, self.beams)
         return list(zip(levels.tolist(), np.cumsum(levels).tolist(), strict=True))
 
     def known_passes(self) -> Passes:
         """Return the sizes of all pieces of the tree."""
-        return _sizes(self.answers.trie.pieces(PIECE))
+        return [(float(len(piece.nodes_C)),) * 2 for piece in self.answers.trie.pieces(PIECE)]
 
 
 class ItemScorer:
@@ -145,10 +145,6 @@ class ItemScorer:
     def known_passes(self) -> Passes:
         """Nothing is read after the prompt."""
         return []
-
-
-def _sizes(pieces: Iterable[Piece]) -> Passes:
-    return [(float(len(piece.nodes_C)),) * 2 for piece in pieces]
 
 
 def token_loss(

@@ -42,6 +42,9 @@ class Trie:
 
     Args:
         sequences: Token ids of each answer; ending all with one token makes them such.
+
+    Attributes:
+        inner: The nodes with children; piece ``k`` of a size has those from ``k * size`` on.
     """
 
     def __init__(self, sequences: list[list[int]]) -> None:
@@ -70,16 +73,13 @@ class Trie:
         self.child_order = np.argsort(self.parent_N, kind="stable")
         counts = np.bincount(self.parent_N + 1, minlength=len(tokens) + 1)
         self.child_start = np.concatenate([[0], np.cumsum(counts)])
+        self.inner = np.flatnonzero(~self.is_leaf_N)
         self.piece = lru_cache(PIECES_KEPT)(self._piece)
 
     def children(self, node: int) -> Ints:
         """Return the children of a node; -1 is the root."""
         kids: Ints = self.child_order[self.child_start[node + 1] : self.child_start[node + 2]]
         return kids
-
-    def inner(self) -> Ints:
-        """Return the nodes with children."""
-        return np.flatnonzero(~self.is_leaf_N)
 
     def path(self, answer: int) -> list[int]:
         """Return the nodes from the root's child to the answer's leaf."""
@@ -91,11 +91,11 @@ class Trie:
 
     def pieces(self, size: int) -> Iterator[Piece]:
         """Cut the inner nodes into pieces of ``size`` new nodes, each with its ancestors."""
-        inner = self.inner()
-        for first in range(0, len(inner), size):
-            yield self.piece(tuple(inner[first : first + size].tolist()))
+        for number in range(-(-len(self.inner) // size)):
+            yield self.piece(number, size)
 
-    def _piece(self, new: tuple[int, ...]) -> Piece:
+    def _piece(self, number: int, size: int) -> Piece:
+        new = self.inner[number * size :][:size].tolist()
         ancestors: list[int] = []
         node = int(self.parent_N[new[0]])
         while node >= 0:
@@ -116,10 +116,10 @@ class Trie:
 def until_decided(sequences: list[list[int]]) -> list[list[int]]:
     """Return each sequence up to the last token that has an alternative, one token at the least."""
     trie = Trie(sequences)
-    return [sequence[: _choices(trie, answer)] for answer, sequence in enumerate(sequences)]
+    return [sequence[: _decided_at(trie, answer)] for answer, sequence in enumerate(sequences)]
 
 
-def _choices(trie: Trie, answer: int) -> int:
+def _decided_at(trie: Trie, answer: int) -> int:
     path = trie.path(answer)
     chosen = [
         step + 1

@@ -13,7 +13,6 @@ from torch import Tensor
 from userllm.context.model import UserLLM
 from userllm.cost.flops import Count
 from userllm.data.progress import track
-from userllm.encoder.memory import UserMemory
 from userllm.task.batch import Material, QuestionBatch, QuestionReader
 from userllm.task.exam import SHOWN, Answered
 from userllm.task.prompt import TokenTable, tokenize
@@ -71,13 +70,11 @@ class WritingExam:
         read = max(tokens - 1.0, 0.0)
         return [(self.subject.beams * read, tokens / 2)] if read else []
 
-    def answer(
-        self, model: UserLLM, batch: QuestionBatch, memory: UserMemory | None = None
-    ) -> Tensor:
+    def answer(self, model: UserLLM, batch: QuestionBatch) -> Tensor:
         """Return the tokens that a model writes ``[B, A]``."""
         with torch.inference_mode():
             return model.generate(
-                model.read_user(batch.events) if memory is None else memory,
+                model.read_user(batch.events),
                 batch.prompt,
                 beams=self.subject.beams,
                 limit=self.subject.max_answer_tokens,
