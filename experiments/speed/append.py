@@ -19,12 +19,11 @@ from typing import Any
 import numpy as np
 import record
 import torch
+from worlds import simulated
 
 from userllm.build import build
 from userllm.config import load
-from userllm.data.corpus import Corpus, write_corpus
 from userllm.data.gather import HistoryGather
-from userllm.data.synthetic import Synthetic
 from userllm.encoder.load import encoder_inputs
 from userllm.encoder.memory import UserMemory
 from userllm.encoder.reading import AppendingEncoder, Reading, appending
@@ -41,7 +40,7 @@ def main() -> None:
     options = record.arguments(__doc__, repeats=20)
     set_up_process(options.threads)
     with tempfile.TemporaryDirectory(prefix="userllm-speed-") as temporary:
-        corpus = make_corpus(Path(temporary, "corpus"))
+        corpus = simulated(Path(temporary, "corpus"), users=200, items=1_682, events_per_user=500)
         words = [f"size.encoder_{word}" for word in SIZE]
         config = load("pretrain", [f"history={EVENTS}", *words]).config
         encoder = appending(build(config.encoder, **encoder_inputs(corpus)).eval())
@@ -51,24 +50,6 @@ def main() -> None:
         for users in BATCHES:
             rows += measure(encoder, HistoryGather(corpus), users, options.repeats, name)
     record.write(options.out, "one more event for an encoder that has read the others", rows)
-
-
-def make_corpus(folder: Path) -> Corpus:
-    """Simulate users with long histories."""
-    world = Synthetic(
-        name="speed",
-        users=200,
-        items=1_682,
-        events_per_user=500,
-        categories=18,
-        drift=0.01,
-        texts=False,
-        seed=0,
-        min_user_events=5,
-        min_item_events=0,
-    )
-    write_corpus(world.read(), name=world.name, min_user_events=5, min_item_events=0, folder=folder)
-    return Corpus.open(folder)
 
 
 @torch.inference_mode()

@@ -11,26 +11,18 @@ import sys
 import tempfile
 from pathlib import Path
 from statistics import median
-from typing import Any, cast
+from typing import Any
 
 import record
-import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
+from worlds import simulated
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
-from serve import BATCH, DROPOUT, EVENTS, LAYERS, WIDTH, serve
-from turns import Turn, line_of, start, train
+from own import make_encoder, train_when_told
+from turns import Turn, line_of, ratios, start, train
 
-from userllm.build import build
-from userllm.config import load
-from userllm.data.corpus import Corpus, write_corpus
-from userllm.data.gather import HistoryGather
-from userllm.data.synthetic import Synthetic
-from userllm.encoder.autoregressive import AutoregressiveEncoder
-from userllm.encoder.lit import EncoderModule, WindowBatches, encoder_groups
-from userllm.encoder.load import encoder_inputs
+from userllm.data.corpus import Corpus
 from userllm.training.fit import set_up_process
 
 # Items to the steps of one turn of the softmaxes.
@@ -64,26 +56,9 @@ def main() -> None:
     rows = []
     for items in SIZES:
         with tempfile.TemporaryDirectory(prefix="userllm-speed-") as temporary:
-            make_corpus(Path(temporary, "corpus"), items)
+            simulated(Path(temporary, "corpus"), users=1_000, items=items, events_per_user=100)
             rows += rows_of(items, measure(Path(temporary), items, options))
     record.write(options.out, "encoder training with many items", rows)
-
-
-def make_corpus(folder: Path, items: int) -> None:
-    """Simulate a few users of a catalogue of so many items."""
-    world = Synthetic(
-        name="speed",
-        users=1_000,
-        items=items,
-        events_per_user=100,
-        categories=19,
-        drift=0.01,
-        texts=False,
-        seed=0,
-        min_user_events=5,
-        min_item_events=0,
-    )
-    write_corpus(world.read(), name=world.name, min_user_events=5, min_item_events=0, folder=folder)
 
 
 def measure(folder: Path, items: int, options: Any) -> dict[str, list[Turn]]:
@@ -108,42 +83,11 @@ def ours(folder: Path, softmax: str, threads: int) -> None:
     """Train with one softmax when told to."""
     set_up_process(threads)
     corpus = Corpus.open(folder / "corpus")
-    sizes = {"width": WIDTH, "layers": LAYERS, "heads": 8, "dropout": DROPOUT}
-    words = [f"size.encoder_{key}={value}" for key, value in sizes.items()]
     option = "exact" if softmax == "plain" else softmax
-    words += [f"history={EVENTS}", f"softmax@encoder.softmax={option}"]
-    torch.manual_seed(0)
-    encoder: AutoregressiveEncoder = build(
-        load("pretrain", words).config.encoder, **encoder_inputs(corpus)
-    )
+    encoder: Any = make_encoder(corpus, [f"softmax@encoder.softmax={option}"])
     if softmax == "plain":
-        cast(Any, encoder.heads["item"]).softmax = PlainSoftmax()
-    module = EncoderModule(
-        encoder=encoder,
-        groups=encoder_groups(encoder, learning_rate=1e-3, weight_decay=0.1),
-        steps=10_000,
-        betas=[0.9, 0.98],
-        eps=1e-8,
-        warmup=0.1,
-    )
-    optimizer = cast(Any, module.configure_optimizers())["optimizer"]
-    batches = WindowBatches(
-        gather=HistoryGather(corpus),
-        split=corpus.split("leave_last_out"),
-        length=EVENTS + 1,
-        batch_size=BATCH,
-        seed=0,
-    )
-
-    def step(number: int) -> int:
-        batch = batches(number)
-        optimizer.zero_grad()
-        module.training_step(batch, number).backward()
-        clip_grad_norm_(module.parameters(), 1.0)
-        optimizer.step()
-        return int(batch.events.mask.sum())
-
-    serve(step, ["userllm", "torch", "numpy"])
+        encoder.heads["item"].softmax = PlainSoftmax()
+    train_when_told(encoder, corpus)
 
 
 def rows_of(items: int, turns: dict[str, list[Turn]]) -> list[record.Row]:
@@ -159,25 +103,11 @@ def rows_of(items: int, turns: dict[str, list[Turn]]) -> list[record.Row]:
         cpu = median(turn["cpu"] for turn in all_)
         rows.append(record.row(name, median(walls), "targets/s", per_cpu_second=cpu, **more))
     for softmax in ("exact", "sampled"):
-        wall, cpu = (
-            [
-                one[clock] / other[clock]
-                for one, other in zip(turns[softmax], turns["plain"], strict=True)
-            ]
-            for clock in ("wall", "cpu")
-        )
+        found = ratios(turns[softmax], turns["plain"])
         # Exact does the plain one's arithmetic, so no bar of 3 is within reach of it.
         bar = LEAST if items == BARRED and softmax == "sampled" else None
-        more = {"low": min(wall), "high": max(wall), "n": len(wall), "by_cpu_seconds": median(cpu)}
-        rows.append(
-            record.row(
-                f"{softmax} over plain softmax, {items:,} items",
-                median(wall),
-                "x",
-                at_least=bar,
-                **more,
-            )
-        )
+        text = f"{softmax} over plain softmax, {items:,} items"
+        rows.append(record.row(text, found.pop("value"), "x", at_least=bar, **found))
     return rows
 
 

@@ -17,27 +17,23 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import record
 import torch
 from torch import nn
-from torch.nn.utils import clip_grad_norm_
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
 import environments
-from serve import BATCH, DROPOUT, EVENTS, LAYERS, WIDTH, serve
-from turns import Program, Turn, line_of, start, train
+from own import batches_of, make_encoder, train_when_told
+from serve import BATCH, EVENTS, WIDTH
+from turns import Program, Turn, line_of, ratios, start, train
 
 from userllm.build import build
 from userllm.config import load
 from userllm.data.corpus import Corpus, write_corpus
-from userllm.data.gather import HistoryGather
 from userllm.data.vocabulary import FIRST_ID, ITEM_FEATURE
-from userllm.encoder.lit import EncoderModule, WindowBatches, encoder_groups
-from userllm.encoder.load import encoder_inputs
-from userllm.encoder.protocol import UserEncoder
 from userllm.training.fit import set_up_process
 
 SHAPE = "SASRec's shape"
@@ -100,27 +96,6 @@ def make_corpus(folder: Path) -> Corpus:
     return Corpus.open(folder / "corpus")
 
 
-def batches_of(corpus: Corpus) -> WindowBatches:
-    """Return the batches that all programs train on."""
-    return WindowBatches(
-        gather=HistoryGather(corpus),
-        split=corpus.split("leave_last_out"),
-        length=EVENTS + 1,
-        batch_size=BATCH,
-        seed=0,
-    )
-
-
-def make_encoder(corpus: Corpus, name: str) -> UserEncoder:
-    """Return one of OURS."""
-    sizes = {"width": WIDTH, "layers": LAYERS, "heads": 8, "dropout": DROPOUT}
-    words = [f"size.encoder_{key}={value}" for key, value in sizes.items()]
-    config = load("pretrain", [f"history={EVENTS}", *words, *OURS[name]]).config
-    torch.manual_seed(0)
-    encoder: UserEncoder = build(config.encoder, **encoder_inputs(corpus))
-    return encoder
-
-
 def write_windows(corpus: Corpus, folder: Path) -> None:
     """Write the first windows of our batches for the peers, items counted from 1."""
     items = np.zeros((KEPT_WINDOWS, EVENTS + 1), np.int64)
@@ -137,27 +112,8 @@ def ours(folder: Path, name: str, threads: int) -> None:
     """Train one of OURS when told to, as the peers do."""
     set_up_process(threads)
     corpus = Corpus.open(folder / "corpus")
-    encoder, batches = make_encoder(corpus, name), batches_of(corpus)
-    module = EncoderModule(
-        encoder=encoder,
-        groups=encoder_groups(encoder, learning_rate=1e-3, weight_decay=0.1),
-        steps=10_000,
-        betas=[0.9, 0.98],
-        eps=1e-8,
-        warmup=0.1,
-    )
-    optimizer = cast(Any, module.configure_optimizers())["optimizer"]
-
-    def step(number: int) -> int:
-        # The peers go round the same windows.
-        batch = batches(number % (KEPT_WINDOWS // BATCH))
-        optimizer.zero_grad()
-        module.training_step(batch, number).backward()
-        clip_grad_norm_(module.parameters(), 1.0)
-        optimizer.step()
-        return int(batch.events.mask.sum())
-
-    serve(step, ["userllm", "torch", "numpy"])
+    # The peers go round the same windows.
+    train_when_told(make_encoder(corpus, OURS[name]), corpus, batches=KEPT_WINDOWS // BATCH)
 
 
 def serve_command(name: str, folder: Path, threads: int) -> list[Any]:
@@ -204,7 +160,7 @@ def make_gemm() -> Callable[[], Turn]:
 
 def flops_per_target(folder: Path, name: str) -> float:
     """Return forward and backward FLOPs of a mean target, in closed form."""
-    encoder = make_encoder(Corpus.open(folder / "corpus"), name)
+    encoder = make_encoder(Corpus.open(folder / "corpus"), OURS[name])
     assert isinstance(encoder, nn.Module)
     lengths = (np.load(folder / "windows.npz")["items"] > 0).sum(axis=1).astype(float)
     work = encoder.pretraining_flops(lengths).training(inputs=True, learned_share=1.0)
@@ -237,16 +193,6 @@ def rows_of(
             more["flops_per_target"] = per_target[name]
         rows.append(record.row(name, median(walls), unit, versions=versions, **more))
     return rows
-
-
-def ratios(ours_: list[Turn], theirs: list[Turn], factor: float = 1.0) -> dict[str, Any]:
-    """Return the median over rounds of a ratio, its range, and the same in processor seconds."""
-    wall, cpu = (
-        [factor * one[clock] / other[clock] for one, other in zip(ours_, theirs, strict=True)]
-        for clock in ("wall", "cpu")
-    )
-    spread = {"n": len(wall), "low": min(wall), "high": max(wall), "by_cpu_seconds": median(cpu)}
-    return {"value": median(wall), **spread}
 
 
 if __name__ == "__main__":

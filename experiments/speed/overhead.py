@@ -15,10 +15,10 @@ from typing import Any, cast
 import record
 import torch
 from torch.nn.utils import clip_grad_norm_
+from worlds import simulated
 
-from userllm.data.corpus import Corpus, write_corpus
+from userllm.data.corpus import Corpus
 from userllm.data.gather import HistoryGather
-from userllm.data.synthetic import Synthetic
 from userllm.encoder.autoregressive import AutoregressiveEncoder
 from userllm.encoder.lit import EncoderModule, WindowBatch, WindowBatches, encoder_groups
 from userllm.softmax.exact import ExactSoftmax
@@ -41,7 +41,8 @@ def main() -> None:
     set_up_process(options.threads)
     rows = []
     with tempfile.TemporaryDirectory(prefix="userllm-speed-") as temporary:
-        corpus = make_corpus(Path(temporary, "corpus"))
+        # As many users, items and events as MovieLens-100K has.
+        corpus = simulated(Path(temporary, "corpus"), users=943, items=1_682, events_per_user=106)
         for name, (*shape, is_barred) in SHAPES.items():
             shares = []
             for repeat in range(options.repeats):
@@ -57,24 +58,6 @@ def main() -> None:
                 record.row(f"overhead of fit, {name}", median(wall), "share", **bar, **more)
             )
     record.write(options.out, "Lightning and logging over a bare loop", rows)
-
-
-def make_corpus(folder: Path) -> Corpus:
-    """Simulate as many users, items and events as MovieLens-100K has."""
-    world = Synthetic(
-        name="speed",
-        users=943,
-        items=1_682,
-        events_per_user=106,
-        categories=18,
-        drift=0.01,
-        texts=False,
-        seed=0,
-        min_user_events=5,
-        min_item_events=0,
-    )
-    write_corpus(world.read(), name=world.name, min_user_events=5, min_item_events=0, folder=folder)
-    return Corpus.open(folder)
 
 
 def make(

@@ -10,21 +10,19 @@ import argparse
 import hashlib
 import json
 import os
-import platform
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from userllm.cost.neighbours import BUSY, CpuTimes, Neighbours, cpu_times
+from userllm.run.manifest import cpu_model, versions
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("userllm", "torch", "pytorch-lightning", "transformers", "numpy", "polars")
 Row = dict[str, Any]
 
 
@@ -130,36 +128,22 @@ def threads() -> int:
     return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
 
 
-def versions() -> dict[str, str]:
-    """Return the versions that can change a figure."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def machine() -> dict[str, Any]:
     """Return what the figures hold for: processor, cores, memory."""
-    name = platform.processor() or platform.machine()
-    if sys.platform == "linux":
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        models = [line.partition(":")[2].strip() for line in lines if line[:10] == "model name"]
-        name = models[0] if models else name
     memory = round(psutil.virtual_memory().total / 2**30)
-    return {"processor": name, "cores": os.cpu_count(), "memory_gib": memory}
+    return {"processor": cpu_model(), "cores": os.cpu_count(), "memory_gib": memory}
 
 
 def fingerprint(script: Path) -> str:
     """Return a hash of what a figure follows from: our code and configs, the script, versions.
 
     Args:
-        script: The script; those beside it that it starts, such as the peers', count too.
+        script: The script; what it shares with others, and the peers' scripts, count too.
     """
     files = [*ROOT.glob("userllm/**/*.py"), *ROOT.glob("conf/**/*.yaml")]
-    files += [script, Path(__file__), *(Path(__file__).parent / "peers").glob("*")]
+    here = Path(__file__).parent
+    files += [script, Path(__file__), here / "own.py", here / "worlds.py"]
+    files += (here / "peers").glob("*")
     digest = hashlib.sha256(json.dumps([versions(), machine()]).encode())
     for path in sorted({path.resolve() for path in files if path.is_file()}):
         digest.update(path.read_bytes())

@@ -3,7 +3,8 @@
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 Program = subprocess.Popen[str]
@@ -50,3 +51,13 @@ def train(program: Program, steps: int) -> Turn:
     turn: Turn = json.loads(line_of(program))
     rates = {clock: turn["targets"] / turn[clock] for clock in ("wall", "cpu")}
     return {**rates, "peak_bytes": turn["peak_bytes"]}
+
+
+def ratios(ours: Sequence[Turn], theirs: Sequence[Turn], factor: float = 1.0) -> dict[str, Any]:
+    """Return the median over rounds of a ratio, its range, and the same in processor seconds."""
+    wall, cpu = (
+        [factor * one[clock] / other[clock] for one, other in zip(ours, theirs, strict=True)]
+        for clock in ("wall", "cpu")
+    )
+    spread = {"n": len(wall), "low": min(wall), "high": max(wall), "by_cpu_seconds": median(cpu)}
+    return {"value": median(wall), **spread}
