@@ -5,18 +5,19 @@ import torch
 
 from userllm.encoder.transformer import Blocks, Layout, Transformer, after_begin
 
+SETTINGS = {
+    "layers": 2,
+    "width": 8,
+    "heads": 2,
+    "feed_forward": 4,
+    "dropout": 0.0,
+    "attention_dropout": 0.0,
+}
 
-def make(*, causal, dropout=0.0):
+
+def make(*, causal):
     torch.manual_seed(0)
-    return Blocks(
-        layers=2,
-        width=8,
-        heads=2,
-        feed_forward=4,
-        dropout=dropout,
-        attention_dropout=0.0,
-        causal=causal,
-    ).eval()
+    return Blocks(**SETTINGS, causal=causal).eval()
 
 
 def lengths(*numbers):
@@ -61,27 +62,11 @@ def test_the_begin_of_history_comes_before_any_event():
 
 def test_heads_that_do_not_divide_the_width_are_refused():
     with pytest.raises(ValueError, match=r"heads \(3\) must divide width \(8\)"):
-        Blocks(
-            layers=1,
-            width=8,
-            heads=3,
-            feed_forward=4,
-            dropout=0.0,
-            attention_dropout=0.0,
-            causal=True,
-        )
+        Blocks(**{**SETTINGS, "heads": 3}, causal=True)
 
 
 def test_one_position_beside_the_events_is_allowed():
-    settings = {
-        "layers": 1,
-        "width": 8,
-        "heads": 2,
-        "feed_forward": 4,
-        "dropout": 0.0,
-        "attention_dropout": 0.0,
-    }
-    transformer = Transformer(**settings, causal=True, max_events=4)
+    transformer = Transformer(**SETTINGS, causal=True, max_events=4)
     five, six = (Layout(torch.ones(1, count, dtype=torch.bool)) for count in (5, 6))
     assert transformer(torch.zeros(5, 8), five).shape == (5, 8)
     with pytest.raises(ValueError, match="5 events, but max_events is 4"):

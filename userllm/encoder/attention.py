@@ -80,7 +80,7 @@ def attend_next(qkv_B3E: Tensor, reading: Reading, block: nn.Module, *, heads: i
         q_BE.unflatten(-1, (heads, 1, -1)),
         k_BHPK,
         v_BHPK,
-        attn_mask=None if reading.same is not None else reading.mask()[:, None, None, :],
+        attn_mask=None if reading.equal else reading.mask()[:, None, None, :],
     )
     return read_BH1K.flatten(1)
 

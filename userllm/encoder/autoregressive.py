@@ -154,7 +154,7 @@ class AutoregressiveEncoder(nn.Module):
 
     def flops(self, events: Count) -> Flops:
         """Return the work of reading so many events behind the begin of history."""
-        return self._reading_flops(events + 1)
+        return self._reading_flops(events + 1, events + 1)
 
     def item_flops(self, states: Count) -> Flops:
         """Return the work of scoring every item with so many states and a ready item table."""
@@ -162,15 +162,14 @@ class AutoregressiveEncoder(nn.Module):
 
     def pretraining_flops(self, events: Count) -> Flops:
         """Return the forward work of the pretraining loss of a window of so many events."""
-        return self._reading_flops(events) + self.heads.flops(events)
+        return self._reading_flops(events, events) + self.heads.flops(events)
 
     def append_flops(self, events: Count) -> Flops:
         """Return the work of one more event behind so many and the begin of history."""
-        read = linear(1.0, weight_count(self.embedding))
-        return read + self.transformer.append_flops(events + 2)
+        return self._reading_flops(1.0, events + 2)
 
-    def _reading_flops(self, positions: Count) -> Flops:
-        return linear(positions, weight_count(self.embedding)) + self.transformer.flops(positions)
+    def _reading_flops(self, made: Count, read: Count) -> Flops:
+        return linear(made, weight_count(self.embedding)) + self.transformer.flops(made, read)
 
     def _read(self, events: EventBatch, reading: Reading | None = None) -> tuple[Tensor, Layout]:
         inputs = {name: after_begin(ids) for name, ids in events.features.items()}

@@ -154,7 +154,7 @@ class DualEncoder(nn.Module):
 
     def flops(self, events: Count) -> Flops:
         """Return the work of reading so many events behind the begin of history."""
-        return self.user.flops(events + 1)
+        return self.user.flops(events + 1, events + 1)
 
     def item_flops(self, states: Count) -> Flops:
         """Return the work of scoring every item with so many states and a ready item table."""
@@ -162,11 +162,12 @@ class DualEncoder(nn.Module):
 
     def pretraining_flops(self, events: Count) -> Flops:
         """Return the forward work of the loss of a window; its labels as :class:`BatchContrast`."""
-        return self.user.flops(events) + self.contrast.flops(events, self.label, self.width)
+        read = self.user.flops(events, events)
+        return read + self.contrast.flops(events, self.label, self.width)
 
     def append_flops(self, events: Count) -> Flops:
         """Return the work of one more event behind so many and the begin of history."""
-        return self.user.append_flops(events + 2)
+        return self.user.flops(1.0, events + 2)
 
     def _read(self, events: EventBatch, reading: Reading | None) -> UserMemory:
         layout = Layout(F.pad(events.mask, (1, 0), value=True), reading)

@@ -45,13 +45,15 @@ class EventEmbedding(nn.Module):
 
     def forward(self, ids: Mapping[str, Tensor]) -> Tensor:
         """Return [R, E] from ids [R], or [R, G] where a feature has several values."""
-        parts = [self._look_up(name, ids[name]) for name in self.tables]
-        fused: Tensor = self.project(torch.cat(parts, dim=-1))
+        fused: Tensor = self.project(torch.cat(self._parts(ids), dim=-1))
         return fused
 
     def table(self, name: str) -> nn.Embedding:
         """Return the table of one feature."""
         return cast(nn.Embedding, self.tables[name])
+
+    def _parts(self, ids: Mapping[str, Tensor]) -> list[Tensor]:
+        return [self._look_up(name, ids[name]) for name in self.tables]
 
     def _look_up(self, name: str, ids: Tensor) -> Tensor:
         table = self.table(name).weight

@@ -148,7 +148,8 @@ class MaskedEncoder(nn.Module):
 
     def _reading_flops(self, positions: Count) -> Flops:
         # A mask is embedded like any event before its vector is replaced.
-        return linear(positions, weight_count(self.embedding)) + self.transformer.flops(positions)
+        embedding = linear(positions, weight_count(self.embedding))
+        return embedding + self.transformer.flops(positions, positions)
 
     def _states(
         self, features: Mapping[str, Tensor], is_masked_R: Tensor, layout: Layout

@@ -25,13 +25,18 @@ class Reading:
     Args:
         mask_BP: True where a position was read; the begin of history is one.
         room: Most positions of a history.
+
+    Attributes:
+        count_B: Positions of each history.
+        most: Width of the padded batch; no history has more positions.
+        equal: Whether every history has as many as that.
     """
 
     def __init__(self, mask_BP: Tensor, *, room: int) -> None:
         self.room = room
         self.count_B = mask_BP.sum(dim=1)
-        # Known without asking a device; None where histories differ.
-        self.same = mask_BP.shape[1] if bool(mask_BP.all()) else None
+        # Known from here on without asking a device.
+        self.equal = bool(mask_BP.all())
         self.most = mask_BP.shape[1]
         self._kept: dict[nn.Module, Tensor] = {}
 
@@ -48,10 +53,10 @@ class Reading:
     def extend(self, maker: nn.Module, made_BW: Tensor) -> Tensor:
         """Keep what a module made of the next position; return all of its, [B, P, W]."""
         room_BPW = self._kept[maker]
-        if self.same is None:
-            room_BPW[torch.arange(len(made_BW), device=made_BW.device), self.count_B - 1] = made_BW
+        if self.equal:
+            room_BPW[:, self.most - 1] = made_BW
         else:
-            room_BPW[:, self.same - 1] = made_BW
+            room_BPW[torch.arange(len(made_BW), device=made_BW.device), self.count_B - 1] = made_BW
         return room_BPW[:, : self.most]
 
     def advance(self) -> "Step":
@@ -67,7 +72,6 @@ class Reading:
                 "of them to have room for more"
             )
         self.count_B, self.most = self.count_B + 1, self.most + 1
-        self.same = None if self.same is None else self.same + 1
         return Step(self)
 
 

@@ -94,13 +94,9 @@ class TextEventEmbedding(EventEmbedding):
             fused = self.project.in_features + feature_width[TEXT_FEATURE]
             self.project = nn.Linear(fused, width)
 
-    def forward(self, ids: Mapping[str, Tensor]) -> Tensor:
-        """Return [R, E] from ids [R], or [R, G] where a feature has several values."""
-        parts = [self._look_up(name, ids[name]) for name in self.tables]
-        if self.written is not None:
-            parts.append(self.written(ids[TEXT_FEATURE]))
-        fused: Tensor = self.project(torch.cat(parts, dim=-1))
-        return fused
+    def _parts(self, ids: Mapping[str, Tensor]) -> list[Tensor]:
+        parts = super()._parts(ids)
+        return parts if self.written is None else [*parts, self.written(ids[TEXT_FEATURE])]
 
     def _look_up(self, name: str, ids: Tensor) -> Tensor:
         if name != ITEM_FEATURE:

@@ -1,8 +1,9 @@
 """The Transformer over events that all encoders share.
 
-Shape suffixes: B batch, P positions, R positions of a batch without padding, E user width,
-H heads, K head width.
+Shape suffixes: B batch, P positions, R positions of a batch without padding, E user width.
 """
+
+from typing import TypedDict, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -55,12 +56,23 @@ class Layout:
         return padded_BPE[rows_B, self.mask_BP.sum(dim=1) - 1]
 
 
+class BlockSettings(TypedDict):
+    """The arguments of a `Block`, for whoever makes several alike."""
+
+    width: int
+    heads: int
+    feed_forward: int
+    dropout: float
+    attention_dropout: float
+    causal: bool
+
+
 class Block(nn.Module):
     """Pre-norm self-attention and feed-forward, each added to its input.
 
     Args:
         width: Width E.
-        heads: Attention heads H.
+        heads: Attention heads; must divide ``width``.
         feed_forward: Width of the feed-forward layer, in widths.
         dropout: Probability of dropping a value of what is added.
         attention_dropout: Probability of dropping an attention weight.
@@ -113,38 +125,14 @@ class Blocks(nn.ModuleList):
 
     Args:
         layers: Number of blocks.
-        width: Width E.
-        heads: Attention heads; must divide ``width``.
-        feed_forward: Width of the feed-forward layers, in widths.
-        dropout: Probability of dropping a value of what is added.
-        attention_dropout: Probability of dropping an attention weight.
-        causal: Whether a position reads itself and earlier ones only.
+        settings: Of each `Block`.
     """
 
-    def __init__(
-        self,
-        *,
-        layers: int,
-        width: int,
-        heads: int,
-        feed_forward: int,
-        dropout: float,
-        attention_dropout: float,
-        causal: bool,
-    ) -> None:
+    def __init__(self, *, layers: int, **settings: Unpack[BlockSettings]) -> None:
+        width, heads = settings["width"], settings["heads"]
         if width % heads:
             raise ValueError(f"heads ({heads}) must divide width ({width})")
-        super().__init__(
-            Block(
-                width=width,
-                heads=heads,
-                feed_forward=feed_forward,
-                dropout=dropout,
-                attention_dropout=attention_dropout,
-                causal=causal,
-            )
-            for _ in range(layers)
-        )
+        super().__init__(Block(**settings) for _ in range(layers))
         self.width = width
 
     def forward(self, state_RE: Tensor, layout: Layout | Step) -> Tensor:
@@ -153,16 +141,10 @@ class Blocks(nn.ModuleList):
             state_RE = block(state_RE, layout)
         return state_RE
 
-    def flops(self, positions: Count) -> Flops:
-        """Return the work of so many positions of one user."""
-        attending = attention(positions, positions, self.width)
-        work = linear(positions, weight_count(self))
-        return work + Flops(attention=len(self) * attending.attention)
-
-    def append_flops(self, positions: Count) -> Flops:
-        """Return the work of the last of so many positions, when the others were read before."""
-        attending = attention(1.0, positions, self.width)
-        work = linear(1.0, weight_count(self))
+    def flops(self, made: Count, read: Count) -> Flops:
+        """Return the work of making so many positions of one user, which read so many."""
+        attending = attention(made, read, self.width)
+        work = linear(made, weight_count(self))
         return work + Flops(attention=len(self) * attending.attention)
 
 
@@ -171,42 +153,18 @@ class Transformer(nn.Module):
 
     Args:
         layers: Number of blocks.
-        width: Width E.
-        heads: Attention heads; must divide ``width``.
-        feed_forward: Width of the feed-forward layers, in widths.
-        dropout: Probability of dropping a value in front of the blocks and in every one.
-        attention_dropout: Probability of dropping an attention weight.
-        causal: Whether a position reads itself and earlier ones only.
         max_events: Most events it can read; there is one position more, for a state.
+        settings: Of each `Block`; values are also dropped in front of the first one.
     """
 
-    def __init__(
-        self,
-        *,
-        layers: int,
-        width: int,
-        heads: int,
-        feed_forward: int,
-        dropout: float,
-        attention_dropout: float,
-        causal: bool,
-        max_events: int,
-    ) -> None:
+    def __init__(self, *, layers: int, max_events: int, **settings: Unpack[BlockSettings]) -> None:
         super().__init__()
         self.max_events = max_events
-        self.position = nn.Embedding(max_events + 1, width)
+        self.position = nn.Embedding(max_events + 1, settings["width"])
         nn.init.normal_(self.position.weight, std=INITIAL_STD)
-        self.dropout = Dropout(dropout)
-        self.blocks = Blocks(
-            layers=layers,
-            width=width,
-            heads=heads,
-            feed_forward=feed_forward,
-            dropout=dropout,
-            attention_dropout=attention_dropout,
-            causal=causal,
-        )
-        self.norm = nn.LayerNorm(width)
+        self.dropout = Dropout(settings["dropout"])
+        self.blocks = Blocks(layers=layers, **settings)
+        self.norm = nn.LayerNorm(settings["width"])
 
     def forward(self, embedded_RE: Tensor, layout: Layout | Step) -> Tensor:
         """Return the states [R, E] of embedded events.
@@ -222,13 +180,9 @@ class Transformer(nn.Module):
         states: Tensor = self.norm(self.blocks(state_RE, layout))
         return states
 
-    def flops(self, positions: Count) -> Flops:
-        """Return the work of so many positions of one user."""
-        return self.blocks.flops(positions)
-
-    def append_flops(self, positions: Count) -> Flops:
-        """Return the work of the last of so many positions, when the others were read before."""
-        return self.blocks.append_flops(positions)
+    def flops(self, made: Count, read: Count) -> Flops:
+        """Return the work of making so many positions of one user, which read so many."""
+        return self.blocks.flops(made, read)
 
 
 def after_begin(ids: Tensor) -> Tensor:

@@ -66,14 +66,9 @@ class FeatureTower(nn.Module):
         states: Tensor = self.transformer(embedded_RW, layout)
         return states
 
-    def flops(self, positions: Count) -> Flops:
-        """Return the work of reading so many positions."""
-        return linear(positions, weight_count(self.embedding)) + self.transformer.flops(positions)
-
-    def append_flops(self, positions: Count) -> Flops:
-        """Return the work of the last of so many positions, when the others were read before."""
-        read = linear(1.0, weight_count(self.embedding))
-        return read + self.transformer.append_flops(positions)
+    def flops(self, made: Count, read: Count) -> Flops:
+        """Return the work of making so many positions, which read so many."""
+        return linear(made, weight_count(self.embedding)) + self.transformer.flops(made, read)
 
 
 class UserTower(nn.Module):
@@ -158,16 +153,9 @@ class UserTower(nn.Module):
         normed: Tensor = self.norm(vectors_RNE)
         return normed
 
-    def flops(self, positions: Count) -> Flops:
-        """Return the work of reading so many positions."""
+    def flops(self, made: Count, read: Count) -> Flops:
+        """Return the work of making so many positions, which read so many."""
         parts = [*self.towers.values(), *self.fusion]
         return sum(
-            (part.flops(positions) for part in parts), linear(positions, weight_count(self.fuse))
-        )
-
-    def append_flops(self, positions: Count) -> Flops:
-        """Return the work of the last of so many positions, when the others were read before."""
-        parts = [*self.towers.values(), *self.fusion]
-        return sum(
-            (part.append_flops(positions) for part in parts), linear(1.0, weight_count(self.fuse))
+            (part.flops(made, read) for part in parts), linear(made, weight_count(self.fuse))
         )
