@@ -108,3 +108,11 @@ def test_ratios_to_the_dearest_row_are_those_of_tokens_and_of_flops(fake_runs):
     # The paper's 21.9 is 700 / 32, whatever the encoder costs.
     assert "| 21.9× |" in text
     assert "| 8.00× |" in text
+
+
+def test_a_single_other_metric_is_printed_in_the_terminal(fake_runs):
+    for context in ("none", "cross_attention"):
+        fake_runs.finished(context)
+    text = printed(build_tables([load(folder) for folder in fake_runs.folders]))
+    assert "settings" not in text
+    assert "recall@5" in text

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 
 from userllm.report.comparison import build_tables
+from userllm.report.notes import notes
 from userllm.report.results import load
-from userllm.report.table import notes
 
 
 def table_of(fake_runs):

@@ -30,11 +30,11 @@ def cache_bytes(
     window = (getattr(shape, "sliding_window", None) or np.inf) - 1
     limits = [window if windowed and kind == "sliding_attention" else np.inf for kind in kinds]
     kept = sum(np.minimum(tokens, limit) for limit in limits)
-    result: Count = 2.0 * key_width(config) * number * kept
+    result: Count = 2.0 * _key_width(config) * number * kept
     return result
 
 
-def key_width(config: PretrainedConfig) -> int:
+def _key_width(config: PretrainedConfig) -> int:
     """Return the width of all key heads of a block together; values have the same."""
     shape: Any = config.get_text_config()
     heads = int(shape.num_attention_heads)

@@ -49,13 +49,11 @@ class SmolLM2:
     def load(self) -> LoadedLM:
         """Return the model in float32 with its tokenizer."""
         if self.source == "hub" or (self.source == "auto" and _hub_answers()):
-            hub = HuggingFaceLM(model=HUB_ID, revision=None, dtype="float32", attention=None)
-            return hub.load()
+            return _float32(HUB_ID).load()
         folder = cache_dir(self.cache) / f"smollm2-135m-instruct-{GGUF_SHA256[:12]}-fp16"
         if not folder.is_dir():
             _convert(_find_gguf(cache_dir(self.cache)), folder)
-        local = HuggingFaceLM(model=str(folder), revision=None, dtype="float32", attention=None)
-        loaded = local.load()
+        loaded = _float32(str(folder)).load()
         source: dict[str, Any] = {
             "name": HUB_ID,
             "origin": f"package {PACKAGE.requirement}, 4-bit GGUF de-quantized",
@@ -66,8 +64,11 @@ class SmolLM2:
 
     def outline(self) -> PreTrainedModel | None:
         """Return the model without weights."""
-        hub = HuggingFaceLM(model=HUB_ID, revision=None, dtype="float32", attention=None)
-        return hub.outline()
+        return _float32(HUB_ID).outline()
+
+
+def _float32(model: str) -> HuggingFaceLM:
+    return HuggingFaceLM(model=model, revision=None, dtype="float32", attention=None)
 
 
 def _hub_answers() -> bool:

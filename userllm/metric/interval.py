@@ -5,12 +5,15 @@ Shape suffix: N users.
 """
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+LEVEL = 0.95
+"""Confidence of every interval."""
 RESAMPLES = 2000
 BATCH_VALUES = 4_000_000
 
@@ -20,7 +23,8 @@ class Interval:
     """A mean, where it lies with the given confidence, and by which method.
 
     Attributes:
-        method: "wilson" for yes-or-no values, "bootstrap" otherwise.
+        low: Not a number, as ``high``, where there are no values to tell it from.
+        method: "wilson" for yes-or-no values and "bootstrap" otherwise over users; "t over seeds".
     """
 
     mean: float
@@ -28,6 +32,12 @@ class Interval:
     high: float
     n: int
     method: str
+
+    @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """Both ends; None where they do not exist."""
+        low, high = (end if isfinite(end) else None for end in (self.low, self.high))
+        return low, high
 
     def as_dict(self) -> dict[str, Any]:
         """Return what ``result.json`` holds for a metric."""
@@ -40,7 +50,7 @@ class Interval:
         }
 
 
-def interval(values_N: ArrayLike, *, level: float = 0.95, seed: int = 0) -> Interval:
+def interval(values_N: ArrayLike, *, seed: int = 0) -> Interval:
     """Return the mean over users with a Wilson or a percentile bootstrap interval.
 
     Wilson's keeps inside [0, 1] and is right for few users and for rates near 0, where recall@1
@@ -53,15 +63,13 @@ def interval(values_N: ArrayLike, *, level: float = 0.95, seed: int = 0) -> Inte
     mean = float(values_N.mean())
     if np.isin(values_N, (0.0, 1.0)).all():
         test = stats.binomtest(int(values_N.sum()), n)
-        bounds = test.proportion_ci(confidence_level=level, method="wilson")
+        bounds = test.proportion_ci(confidence_level=LEVEL, method="wilson")
         return Interval(mean, float(bounds.low), float(bounds.high), n, "wilson")
-    low, high = _bootstrap_of_mean(values_N, level, seed)
+    low, high = _bootstrap_of_mean(values_N, seed)
     return Interval(mean, low, high, n, "bootstrap")
 
 
-def paired_difference(
-    first_N: ArrayLike, second_N: ArrayLike, *, level: float = 0.95, seed: int = 0
-) -> Interval:
+def paired_difference(first_N: ArrayLike, second_N: ArrayLike, *, seed: int = 0) -> Interval:
     """Return the mean of ``first - second`` over the same users.
 
     Much narrower than two separate intervals suggest when the methods err on the same users.
@@ -70,13 +78,11 @@ def paired_difference(
     if first_N.shape != second_N.shape or not len(first_N):
         raise ValueError(f"need the same users twice, got {first_N.shape} and {second_N.shape}")
     difference_N = first_N - second_N
-    low, high = _bootstrap_of_mean(difference_N, level, seed)
+    low, high = _bootstrap_of_mean(difference_N, seed)
     return Interval(float(difference_N.mean()), low, high, len(difference_N), "bootstrap")
 
 
-def _bootstrap_of_mean(
-    values_N: np.ndarray[Any, Any], level: float, seed: int
-) -> tuple[float, float]:
+def _bootstrap_of_mean(values_N: np.ndarray[Any, Any], seed: int) -> tuple[float, float]:
     if len(values_N) == 1 or np.ptp(values_N) == 0:
         # Resampling equal values can only give them back.
         return float(values_N.min()), float(values_N.max())
@@ -85,7 +91,7 @@ def _bootstrap_of_mean(
         np.mean,
         n_resamples=RESAMPLES,
         batch=max(1, BATCH_VALUES // len(values_N)),
-        confidence_level=level,
+        confidence_level=LEVEL,
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from userllm.metric.interval import Interval
+from userllm.metric.interval import LEVEL, Interval
 
 FEWEST_SEEDS = 2
 
 
-def across_seeds(means_S: Sequence[float], *, level: float = 0.95) -> Interval | None:
+def across_seeds(means_S: Sequence[float]) -> Interval | None:
     """Return Student's t interval of the mean over seeds; None for a single seed.
 
     Each seed's mean counts as one observation. Few seeds give a wide interval: with two the
@@ -24,5 +24,5 @@ def across_seeds(means_S: Sequence[float], *, level: float = 0.95) -> Interval |
         return None
     mean = float(np.mean(means_S))
     error = float(np.std(means_S, ddof=1)) / n**0.5
-    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * error
+    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * error
     return Interval(mean, mean - half, mean + half, n, "t over seeds")

@@ -3,7 +3,7 @@
 The terminal, Markdown and the page print the same grid, so they cannot disagree.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import isnan
 from typing import Literal
@@ -17,8 +17,7 @@ from userllm.report.rows import Row, lower_is_better
 
 Group = Literal["method", "quality", "other metrics", "reading one user", "learning"]
 
-CORRECTION = "Holm-corrected over the rows of the table"
-"""How `userllm.report.verdicts` keeps many comparisons from finding something by chance."""
+_P_HELP = "Chance of such a Δ without a difference; Holm-corrected over the rows of the table"
 
 _ALIKE = 1.05
 """Rows whose costs differ by less cost the same."""
@@ -62,17 +61,29 @@ class Grid:
 
     def only(self, *groups: Group) -> "Grid":
         """Return the part of the grid that belongs to ``groups``."""
-        keep = [index for index, column in enumerate(self.columns) if column.group in groups]
-        return _pick(self, keep)
+        return self.pick(i for i, column in enumerate(self.columns) if column.group in groups)
+
+    def pick(self, keep: Iterable[int]) -> "Grid":
+        """Return a grid of some of the columns, by their numbers."""
+        kept = list(keep)
+        return Grid(
+            [self.columns[index] for index in kept],
+            [Line(line.kind, [line.cells[index] for index in kept]) for line in self.lines],
+        )
+
+    def has(self, group: Group) -> bool:
+        """Return whether something stands in a column of ``group``."""
+        return any(column.group == group for column in self.columns)
+
+    def models(self) -> "Grid":
+        """Drop lines that cannot have a cost."""
+        return Grid(self.columns, [line for line in self.lines if line.kind == "model"])
 
 
 def grid(table: Table) -> Grid:
     """Lay out one table: models, then references, then what is missing."""
     columns = [*_method(), *_accuracy(table), *_reading(table), *_learning()]
-    lines = [
-        Line("reference" if row.kind == "reference" else "model", [c.cell(row) for c in columns])
-        for row in table.rows
-    ]
+    lines = lines_of(table.rows, columns)
     filled = [
         index
         for index, column in enumerate(columns)
@@ -80,9 +91,17 @@ def grid(table: Table) -> Grid:
         or any(line.cells[index].text not in ("", units.EMPTY) for line in lines)
         or (column.title == "settings" and table.missing)
     ]
-    shown = _pick(Grid(columns, lines), filled)
+    shown = Grid(columns, lines).pick(filled)
     missing = [_missing_line(run, len(filled)) for run in table.missing]
     return Grid(shown.columns, [*shown.lines, *missing])
+
+
+def lines_of(rows: Iterable[Row], columns: Sequence[Column]) -> list[Line]:
+    """Return the printed lines of models and references."""
+    return [
+        Line("reference" if row.kind == "reference" else "model", [c.cell(row) for c in columns])
+        for row in rows
+    ]
 
 
 def scorers_of(table: Table) -> list[str]:
@@ -107,14 +126,6 @@ def machine(row: Row) -> str | None:
 def interval_text(value: Interval, write: Callable[[float], str] = units.score) -> str:
     """Return ``[low, high]``, or nothing where no per-user values exist."""
     return "" if isnan(value.low) else f"[{write(value.low)}, {write(value.high)}]"
-
-
-def _pick(whole: Grid, keep: Sequence[int]) -> Grid:
-    """Return a grid of some of the columns."""
-    return Grid(
-        [whole.columns[index] for index in keep],
-        [Line(line.kind, [line.cells[index] for index in keep]) for line in whole.lines],
-    )
 
 
 def _missing_line(run: Unfinished, width: int) -> Line:
@@ -157,7 +168,7 @@ def _accuracy(table: Table) -> list[Column]:
         _metric_column(primary),
         Column("quality", "over seeds", f"{primary}: ± 95 % t interval over training seeds", _over),
         Column("quality", delta, f"Paired difference of {primary}, same users", _delta),
-        Column("quality", "p", f"Chance of such a Δ without a difference; {CORRECTION}", _p),
+        Column("quality", "p", _P_HELP, _p),
         *([scorer] if len(scorers) > 1 else []),
         Column("quality", "n", "Users", lambda row: _number(row.score.n, units.count)),
         Column("quality", "seeds", "Runs averaged, user by user", _seeds),
@@ -228,13 +239,9 @@ def _fewer(table: Table, what: str, text: str, key: str) -> Column:
     def cell(row: Row) -> Cell:
         own = row.cost_of(key)
         # One row alone, or rows alike, have nothing to say.
-        return _number(most / own if own and most > _ALIKE * own else None, _times)
+        return _number(most / own if own and most > _ALIKE * own else None, units.times)
 
     return Column("reading one user", f"fewer {what}", f"Dearest row over this one; {text}", cell)
-
-
-def _times(ratio: float) -> str:
-    return f"{units.digits(ratio)}×"
 
 
 def _learning() -> list[Column]:

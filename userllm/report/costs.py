@@ -82,8 +82,8 @@ def work_table(rows: Sequence[Row]) -> Table:
             f"{row['user_vectors']:,.0f}",
             *(_scaled(row["flops"].get(part), size) for part in parts),
             _scaled(row["flops_prefill"], size),
-            _times(row["ratios"]["flops_prefill"]),
-            _times(row["ratios"]["tokens"]),
+            units.times(row["ratios"]["flops_prefill"], 2),
+            units.times(row["ratios"]["tokens"], 2),
             units.memory(row["stored_bytes"]) if row["stored_bytes"] else units.EMPTY,
             units.EMPTY if more is None else units.flops(more),
         )
@@ -107,14 +107,14 @@ def time_table(rows: Sequence[Row]) -> Table:
         times, many, ratios = row["latency_ms"], row["batch_ms"], row["ratios"]
         cells = [
             _milliseconds(times["prefill"]),
-            _times(ratios["prefill"]),
+            units.times(ratios["prefill"], 2),
             _milliseconds(times["first_token"]),
             _milliseconds(times["answer"]),
-            _times(ratios["answer"]),
+            units.times(ratios["answer"], 2),
         ]
         for kind in ("prefill", "answer"):
             rate = units.digits(row["users_per_second"][kind])
-            cells += [rate + _busy(many[kind]), _times(ratios[f"users_per_second_{kind}"])]
+            cells += [rate + _busy(many[kind]), units.times(ratios[f"users_per_second_{kind}"], 2)]
         cells.append(units.memory(row["memory_bytes"]["1"]))
         table.add_row(row["method"], SHORT[row["kept"]], *cells)
     return table
@@ -201,7 +201,3 @@ def _unit(largest: float) -> tuple[str, float]:
 
 def _scaled(work: float | None, size: float) -> str:
     return units.EMPTY if not work else units.digits(work / size)
-
-
-def _times(ratio: float) -> str:
-    return f"{units.digits(ratio, 2)}×"

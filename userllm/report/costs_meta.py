@@ -32,11 +32,12 @@ def reduction_table(rows: Sequence[Row]) -> Table:
     lengths = sorted({row["history"] for row in rows})
     heads = [f"{length}: {name}" for length in lengths for name, *_ in COLUMNS]
     table = _table("FLOPs reduction (Table 4): a text prompt's FLOPs over User-LLM's", heads)
-    paper = [_times(PAPER_TOKENS.get(length)) for length in lengths for _ in COLUMNS]
+    known = {length: units.times(ratio) for length, ratio in PAPER_TOKENS.items()}
+    paper = [known.get(length, units.EMPTY) for length in lengths for _ in COLUMNS]
     table.add_row("the paper (tokens)", units.EMPTY, *paper, style="bold")
     for lm, own in _by_lm(rows).items():
         cells = [
-            _times(
+            units.times(
                 _one(own, TEXT, length, "nothing")["flops_prefill"]
                 / _one(own, method, length, kept)["flops_prefill"]
             )
@@ -56,11 +57,11 @@ def figure_3_table(rows: Sequence[Row]) -> Table:
     title = "FLOPs of one question with the paper's prompts on Amazon (Figure 3)"
     table = _table(title, [*heads, *(f"{name} / User-LLM" for name in others)])
     ours = tokens["User-LLM"]
-    paper = [units.EMPTY] * len(heads) + [_times(tokens[name] / ours) for name in others]
+    paper = [units.EMPTY] * len(heads) + [units.times(tokens[name] / ours) for name in others]
     table.add_row("the paper (tokens)", units.EMPTY, *paper, style="bold")
     for row in rows:
         flops = row["flops"]
-        ratios = [_times(flops[name] / flops["User-LLM"]) for name in others]
+        ratios = [units.times(flops[name] / flops["User-LLM"]) for name in others]
         cells = [units.flops(flops[name]) for name in tokens]
         table.add_row(row["lm"], units.parameters(row["parameters"]), *cells, *ratios)
     return table
@@ -177,7 +178,3 @@ def _below(value: float | None) -> str:
     if value == 0:
         return "never"
     return "< 0.1" if value < SMALL else units.digits(value, 2)
-
-
-def _times(ratio: float | None) -> str:
-    return units.EMPTY if ratio is None else f"{units.digits(ratio, 3)}×"

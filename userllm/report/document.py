@@ -2,17 +2,16 @@
 
 import json
 from collections.abc import Sequence
-from math import isfinite
 from typing import Any
 
-from userllm.metric.interval import Interval
+from userllm.metric.interval import LEVEL, Interval
 from userllm.metric.paired import ALPHA
 from userllm.report.comparison import Table
 from userllm.report.missing import subject
+from userllm.report.notes import notes
 from userllm.report.results import Result, Unfinished
 from userllm.report.rows import Row, lower_is_better
 from userllm.report.slices import View, views
-from userllm.report.table import notes
 
 SCHEMA_VERSION = 1
 """Goes up when a key changes its meaning or goes away; new keys may come at any time."""
@@ -27,7 +26,7 @@ def document(tables: Sequence[Table], *, name: str) -> str:
         "schema_version": SCHEMA_VERSION,
         "kind": "userllm comparison",
         "name": name,
-        "confidence": 0.95,
+        "confidence": LEVEL,
         "alpha": ALPHA,
         "correction": "holm",
         "tables": [_table(table) for table in tables],
@@ -78,8 +77,8 @@ def _metric(row: Row, name: str) -> dict[str, Any]:
 
 
 def _interval(value: Interval) -> dict[str, Any]:
-    low, high = (bound if isfinite(bound) else None for bound in (value.low, value.high))
-    return {"mean": value.mean, "low": low, "high": high, "n": value.n, "interval": value.method}
+    low, high = value.bounds
+    return {**value.as_dict(), "low": low, "high": high}
 
 
 def _run(result: Result) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What runs report beside metrics and cost: gates by block, and the language that is left."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from userllm.report.rows import Row, mean_tree
@@ -20,10 +19,3 @@ def extra(row: Row, key: str) -> Any:
     models = [[o for o in result.outcomes if o["kind"] == "model"] for result in row.runs]
     found = [own[0][key] for own in models if own and own[0].get(key)]
     return mean_tree(found) if found else None
-
-
-def leaf(tree: Any, *path: str) -> float | None:
-    """Follow ``path`` into what :func:`extra` returned; None where it leads nowhere."""
-    for key in path:
-        tree = tree.get(key) if isinstance(tree, Mapping) else None
-    return tree if isinstance(tree, int | float) else None

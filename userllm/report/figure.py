@@ -197,7 +197,7 @@ def _points(
             for row in rows
         ]
     )
-    colours, shapes = (row_scale(table, list(rows), of) for of in (theme.series, SHAPES))
+    colours, shapes = (row_scale(table, rows, of) for of in (theme.series, SHAPES))
     base = alt.Chart(data).encode(x=x, color=alt.Color("label:N", scale=colours, legend=None))
     bar = base.mark_rule(strokeWidth=1.5, opacity=0.65)
     mark = base.mark_point(filled=True, size=75, opacity=1)

@@ -56,7 +56,7 @@ def _cheapest_of_the_best(table: Table) -> str:
     if ratio < _WORTH_SAYING:
         return ""
     price = units.flops(_flops(cheapest))
-    less = f"{units.digits(ratio, 2)}× less than {dearest.label}{_latency(cheapest, dearest)}"
+    less = f"{units.times(ratio, 2)} less than {dearest.label}{_latency(cheapest, dearest)}"
     if len(leaders) == 1:
         return f"The best, {cheapest.label}, needs {price} per user, {less}."
     return f"Among the best, {cheapest.label} is the cheapest with {price} per user, {less}."
@@ -106,7 +106,7 @@ def _latency(cheapest: Row, dearest: Row) -> str:
     one, other = (row.cost_of("latency_ms", "p50") for row in (cheapest, dearest))
     if not one or not other:
         return ""
-    return f" ({units.digits(other / one, 2)}× in measured latency)"
+    return f" ({units.times(other / one, 2)} in measured latency)"
 
 
 def _flops(row: Row) -> float:

@@ -1,7 +1,5 @@
 """Accuracy against history length: a line per method, a point per quarter of the users."""
 
-from math import isnan
-
 import altair as alt
 
 from userllm.report.comparison import Table
@@ -34,8 +32,8 @@ def chart(
             "bin": one.label,
             "middle": max(one.middle, 1.0),
             "mean": found.mean,
-            "low": found.mean if isnan(found.low) else found.low,
-            "high": found.mean if isnan(found.high) else found.high,
+            "low": found.low,
+            "high": found.high,
         }
         for row, cells in models
         for one, found in zip(view.bins, cells, strict=True)

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from userllm.report.columns import Cell, Grid, Group, Line, grid
 from userllm.report.comparison import Table
-from userllm.report.table import MARKS, heading, models_only, notes
+from userllm.report.notes import heading, notes
+from userllm.report.table import MARKS
 
 HEADER = (
     "% Made by userllm compare. Put \\usepackage{booktabs,graphicx} into the preamble, and\n"
@@ -86,7 +87,7 @@ def _table(table: Table, group: Group, caption: str, label: str) -> str:
     """Return one floating table; empty where it would hold nothing but names."""
     first = group == "quality"
     part = grid(table).only("method", group)
-    part = part if first else _plain(models_only(part))
+    part = part if first else _plain(part.models())
     named = sum(column.group == "method" for column in part.columns)
     if len(part.columns) == named or not part.lines:
         return ""
@@ -115,15 +116,15 @@ def _table(table: Table, group: Group, caption: str, label: str) -> str:
 
 def _plain(part: Grid) -> Grid:
     """Leave out intervals, and settings where no row has any."""
-    keep = [
+    part = part.pick(
         at
         for at, column in enumerate(part.columns)
         if column.title != "settings" or any(line.cells[at].text for line in part.lines)
-    ]
+    )
     lines = [
-        Line(line.kind, [replace(line.cells[at], detail="") for at in keep]) for line in part.lines
+        Line(line.kind, [replace(cell, detail="") for cell in line.cells]) for line in part.lines
     ]
-    return Grid([part.columns[at] for at in keep], lines)
+    return Grid(part.columns, lines)
 
 
 def _body(part: Grid) -> Iterable[str]:

@@ -134,7 +134,8 @@ def _unfinished(item: Result | Unfinished) -> Unfinished:
         return item
     verb, group = _labels(item)
     return Unfinished(
-        folder=item.folder.parent.with_name(verb) / item.folder.name,
+        folder=item.folder,
+        verb=verb,
         state="finished",
         error=None,
         parts=parts(item.run["config"]),

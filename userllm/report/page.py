@@ -15,11 +15,11 @@ from userllm.report import curves, figure, gates, history_figure, style, units
 from userllm.report.columns import Grid, Group, Line, grid
 from userllm.report.comparison import Table
 from userllm.report.headline import headline
+from userllm.report.notes import heading, notes
 from userllm.report.results import WITHOUT_USER, Result
 from userllm.report.series import MOST_ROWS, number_of
 from userllm.report.slice_table import sliced_grid
 from userllm.report.slices import View, views
-from userllm.report.table import heading, models_only, notes
 
 QUESTION = (
     "What is the best way, in accuracy and in cost, to give a language model a user’s history?"
@@ -131,14 +131,14 @@ def _sections(tables: Sequence[Table]) -> list[dict[str, Any]]:
 def _section(table: Table, number: int) -> dict[str, Any]:
     """Collect what the page shows of one table."""
     whole = grid(table)
-    learning = models_only(whole.only("method", "learning"))
+    learning = whole.only("method", "learning").models() if whole.has("learning") else None
     return {
         "id": f"table-{number}",
         "heading": heading(table),
         "headline": headline(table),
         "figures": _figures(table),
         "results": _block(whole.only("method", *RESULTS)),
-        "learning": _block(learning) if len(learning.columns) > 2 else None,
+        "learning": _block(learning) if learning else None,
         "views": [_sliced(view, table) for view in views(table)],
         "notes": notes(table),
         "series": [number_of(table, row) for row in table.models],
@@ -148,7 +148,7 @@ def _section(table: Table, number: int) -> dict[str, Any]:
 
 def _sliced(view: View, table: Table) -> dict[str, Any]:
     """Arrange one sliced view; its spanning heading says what the columns count."""
-    part = _block(sliced_grid(view, table))
+    part = _block(sliced_grid(view))
     part["spans"] = [("", 1), (f"{view.unit} (users)", len(view.bins))]
     return {"caption": f"{table.setting.primary} by {view.name}", "block": part}
 

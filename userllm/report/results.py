@@ -70,12 +70,14 @@ class Unfinished:
     """A run that was asked for and has no result: shown as a missing row, never left out.
 
     Attributes:
+        verb: The stage.
         overrides: What was typed, ``key=value``.
         name: The method's name in tables, None where only ``parts`` tells it.
         settings: What else tells the cell from others.
     """
 
     folder: Path
+    verb: str
     state: str
     error: str | None
     parts: dict[str, str]
@@ -84,11 +86,6 @@ class Unfinished:
     overrides: tuple[str, ...] = ()
     name: str | None = None
     settings: str = ""
-
-    @property
-    def verb(self) -> str:
-        """The stage, which run folders are sorted by."""
-        return self.folder.parent.name
 
     @property
     def method(self) -> str:
@@ -156,13 +153,14 @@ def _unfinished(folder: Path, state: str, error: str | None) -> Unfinished:
     command = folder / "command.txt"
     words = shlex.split(command.read_text(encoding="utf-8")) if command.exists() else []
     return Unfinished(
-        folder,
-        state,
-        error,
-        parts(config),
-        config.get("seed"),
-        config.get("group"),
-        tuple(word for word in words if "=" in word),
+        folder=folder,
+        verb=folder.parent.name,
+        state=state,
+        error=error,
+        parts=parts(config),
+        seed=config.get("seed"),
+        group=config.get("group"),
+        overrides=tuple(word for word in words if "=" in word),
     )
 
 

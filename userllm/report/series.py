@@ -1,5 +1,7 @@
 """One colour and one shape per row, the same in every figure and beside the table's rows."""
 
+from collections.abc import Sequence
+
 import altair as alt
 
 from userllm.report.comparison import Table
@@ -26,7 +28,7 @@ def number_of(table: Table, row: Row) -> int:
     return sorted(one.label for one in table.models).index(row.label)
 
 
-def row_scale(table: Table, rows: list[Row], values: tuple[str, ...]) -> alt.Scale:
+def row_scale(table: Table, rows: Sequence[Row], values: Sequence[str]) -> alt.Scale:
     """Return the scale from row labels to colours or shapes."""
     labels = [row.label for row in rows]
     chosen = [values[number_of(table, row) % len(values)] for row in rows]

@@ -1,39 +1,27 @@
-"""Sliced views as tables: Markdown for people, CSV for programs."""
+"""Sliced views as tables: a grid for people, CSV for programs."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import polars as pl
 
+from userllm.metric.interval import Interval
 from userllm.report import units
-from userllm.report.columns import Cell, Column, Grid, Line, interval_text
+from userllm.report.columns import Cell, Column, Grid, interval_text, lines_of
 from userllm.report.comparison import Table
 from userllm.report.rows import Row
-from userllm.report.slices import View, records, views
+from userllm.report.slices import Bin, View, views
 
 
-def sliced_grid(view: View, table: Table) -> Grid:
+def sliced_grid(view: View) -> Grid:
     """Lay out one view: a row per row of the table, a column per bin."""
-    columns = [Column("method", "method", "How the user reaches the model", _empty, False)]
+    found = dict(view.cells)
+    columns = [Column("method", "method", "How the user reaches the model", _named, False)]
     columns += [
-        Column("quality", f"{one.label} ({units.count(one.users)})", view.unit, _empty)
-        for one in view.bins
+        _bin_column(view, one, {row: cells[number] for row, cells in found.items()})
+        for number, one in enumerate(view.bins)
     ]
-    lines = [
-        Line(
-            "reference" if row.kind == "reference" else "model",
-            [
-                Cell(row.method, row.settings),
-                *(
-                    Cell(units.score(found.mean), interval_text(found), found.mean)
-                    if found
-                    else Cell()
-                    for found in cells
-                ),
-            ],
-        )
-        for row, cells in view.cells
-    ]
-    return Grid(columns, lines)
+    return Grid(columns, lines_of(found, columns))
 
 
 def caption(view: View, table: Table) -> str:
@@ -41,27 +29,40 @@ def caption(view: View, table: Table) -> str:
     return f"{table.setting.primary} by {view.name}: {view.unit} (users)"
 
 
-def markdown_lines(table: Table) -> Iterable[str]:
-    """Yield the views of a table as Markdown."""
-    for view in views(table):
-        grid = sliced_grid(view, table)
-        yield from ("", f"{caption(view, table)}:", "")
-        yield f"| {' | '.join(column.title for column in grid.columns)} |"
-        yield f"| {' | '.join('--:' if column.numeric else ':--' for column in grid.columns)} |"
-        for line in grid.lines:
-            yield f"| {' | '.join(_text(cell) for cell in line.cells)} |"
-
-
 def csv(tables: Sequence[Table]) -> str:
     """Return all views of all tables as one flat table; empty where there are none."""
-    flat = [{**table.setting._asdict(), **record} for table in tables for record in records(table)]
+    flat = [{**table.setting._asdict(), **record} for table in tables for record in _records(table)]
     return pl.DataFrame(flat, infer_schema_length=None).write_csv() if flat else ""
 
 
-def _empty(_: Row) -> Cell:
-    return Cell()
+def _named(row: Row) -> Cell:
+    return Cell(row.method, row.settings)
 
 
-def _text(cell: Cell) -> str:
-    text = " ".join(filter(None, (cell.text, cell.detail)))
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+def _bin_column(view: View, one: Bin, found: dict[Row, Interval | None]) -> Column:
+    def cell(row: Row) -> Cell:
+        value = found[row]
+        return Cell(units.score(value.mean), interval_text(value), value.mean) if value else Cell()
+
+    return Column("quality", f"{one.label} ({units.count(one.users)})", view.unit, cell)
+
+
+def _records(table: Table) -> Iterable[dict[str, Any]]:
+    """Yield every cell of every view as a flat mapping, unrounded."""
+    for view in views(table):
+        for row, cells in view.cells:
+            for one, found in zip(view.bins, cells, strict=True):
+                yield {
+                    "view": view.name,
+                    "bin": one.label,
+                    "low": one.low,
+                    "high": one.high,
+                    "method": row.method,
+                    "settings": row.settings,
+                    "kind": row.kind,
+                    "metric": row.primary,
+                    "mean": found and found.mean,
+                    "mean_low": found and found.low,
+                    "mean_high": found and found.high,
+                    "n": found.n if found else 0,
+                }

@@ -90,30 +90,6 @@ def views(table: Table) -> tuple[View, ...]:
     return (shown[0], *shown[2:]) if same else tuple(shown)
 
 
-def records(table: Table) -> list[dict[str, Any]]:
-    """Return every cell of every view as a flat mapping, unrounded."""
-    return [
-        {
-            "view": view.name,
-            "bin": one.label,
-            "low": one.low,
-            "high": one.high,
-            "method": row.method,
-            "settings": row.settings,
-            "kind": row.kind,
-            "metric": row.primary,
-            **{
-                key: getattr(found, name) if found else None
-                for key, name in (("mean", "mean"), ("mean_low", "low"), ("mean_high", "high"))
-            },
-            "n": found.n if found else 0,
-        }
-        for view in views(table)
-        for row, cells in view.cells
-        for one, found in zip(view.bins, cells, strict=True)
-    ]
-
-
 def _facts(table: Table) -> pl.DataFrame | None:
     """Return what is known of each user that any row asked, one line per user."""
     frames = [
@@ -124,9 +100,9 @@ def _facts(table: Table) -> pl.DataFrame | None:
     if not known:
         return None
     facts = pl.concat(known, how="diagonal").unique("user", keep="first", maintain_order=True)
-    read = max((_read_at_most(row) for row in table.models), default=0) or None
+    read = max((_read_at_most(row) for row in table.models), default=0)
     longest = pl.col("history_length")
-    return facts.with_columns((longest if read is None else longest.clip(0, read)).alias(VISIBLE))
+    return facts.with_columns((longest.clip(0, read) if read else longest).alias(VISIBLE))
 
 
 def _read_at_most(row: Row) -> int:

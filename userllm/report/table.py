@@ -1,7 +1,6 @@
 """Tables for people (terminal, Markdown) and for programs (CSV)."""
 
 from collections.abc import Iterable, Sequence
-from math import isfinite
 from typing import Any, Literal
 
 import polars as pl
@@ -13,110 +12,21 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from userllm.metric.interval import Interval
-from userllm.metric.paired import ALPHA, PairedTest
-from userllm.report import units
-from userllm.report.columns import Cell, Grid, Line, grid, machine, machines_of, scorers_of
+from userllm.metric.paired import PairedTest
+from userllm.report.columns import Cell, Grid, Group, Line, grid
 from userllm.report.comparison import Table
 from userllm.report.extras import extra
+from userllm.report.notes import heading, kept_apart, notes
 from userllm.report.results import Unfinished
 from userllm.report.rows import Row
-from userllm.report.slice_table import markdown_lines
+from userllm.report.slice_table import caption, sliced_grid
+from userllm.report.slices import views
 
 MARKS = {"best": "", "close": " ≈", "missing": "", "": ""}
 _STYLES = {"best": "bold green", "close": "green", "missing": "yellow", "": ""}
+LATER: tuple[Group, ...] = ("other metrics", "reading one user", "learning")
+"""Groups of columns that the terminal prints below the quality, each on its own."""
 _LINE_STYLES = {"model": "", "reference": "dim italic", "missing": "dim"}
-
-
-def heading(table: Table) -> str:
-    """Say what a table is about, in the words of the command line."""
-    return f"{table.setting.task} on {table.setting.data}"
-
-
-def notes(table: Table) -> list[str]:
-    """Say under which rules the numbers of a table were made and how to read them."""
-    scorers = scorers_of(table)
-    scorer = f", {scorers[0]} scorer" if len(scorers) == 1 else ""
-    said = [f"Protocol ({table.setting.part} part{scorer}): {table.setting.protocol}"]
-    if not table.rows:
-        return said
-    said += [*_different(table), *_intervals(table), *_tests(table)]
-    if table.references:
-        said.append("Italic: reference floors, computed without a language model.")
-    if any(row.cost for row in table.rows):
-        said.append(
-            "FLOPs: closed form, a multiply-add is two; embedding lookups, norms and activations "
-            "are not counted. The encoder's pretraining is charged in columns of its own."
-        )
-    return [*said, *_latency_note(table)]
-
-
-def _kept_apart(table: Table) -> list[str]:
-    """Say what keeps a table apart from another one on the same question."""
-    return [
-        f"Not mixed with another table of this task, whose protocol differs: {text}."
-        for text in table.apart
-    ]
-
-
-def _different(table: Table) -> list[str]:
-    """Warn where rows are means over other users, or another table has another protocol."""
-    sizes = sorted({row.score.n for row in table.rows})
-    said = _kept_apart(table)
-    if len(sizes) > 1:
-        asked = ", ".join(units.count(size) for size in sizes)
-        said.append(f"Rows are means over different users (n = {asked}); Δ: those in common.")
-    return said
-
-
-def _intervals(table: Table) -> list[str]:
-    """Name both intervals: over users, and over training seeds where there are several."""
-    methods = sorted({row.score.method for row in table.rows})
-    users = ", ".join(methods)
-    said = f"Brackets: 95 % interval over users ({users}), seeds averaged first."
-    if any(row.over_seeds(row.primary) for row in table.models):
-        said += (
-            " Over seeds: half the width of the 95 % t interval over training seeds, each seed's "
-            "mean counting once."
-        )
-    return [said]
-
-
-def _tests(table: Table) -> list[str]:
-    """Name the tests and the correction, and say what the marks mean."""
-    said = []
-    tests = [row.test for row in table.rows if row.test]
-    if tests:
-        names = " or ".join(sorted({test.test for test in tests}))
-        said.append(
-            f"Δ: paired, same users, seeds averaged first. p: {names}, two-sided, corrected for "
-            f"{len(tests)} comparison{'' if len(tests) == 1 else 's'} with the baseline (Holm)."
-        )
-    marks = {mark for row in table.rows for mark in row.marks.values()}
-    if "best" in marks:
-        close = (
-            "; ≈: not distinguishable from it (the same tests, each model against the best, "
-            f"Holm-corrected, p ≥ {ALPHA})"
-        )
-        said.append(f"Bold: best model{close if 'close' in marks else ''}.")
-    return said
-
-
-def _latency_note(table: Table) -> list[str]:
-    """Say how latencies were measured, with the load others put on the machine meanwhile."""
-    rows = [row for row in table.rows if machine(row)]
-    if not rows:
-        return []
-    places = machines_of(table)
-    place = places[0] if len(places) == 1 else "the machines named"
-    loads, repeats = (
-        sorted({value for row in rows if (value := row.cost_of("latency_ms", key)) is not None})
-        for key in ("load", "repeats")
-    )
-    load = " to ".join(dict.fromkeys(f"{value:.1f}" for value in (*loads[:1], *loads[-1:])))
-    return [
-        f"Latency: one user at a time on {place}, at least {repeats[0]:.0f} repeats, "
-        f"machine load {load or 'unknown'}."
-    ]
 
 
 def terminal(tables: Sequence[Table]) -> RenderableType:
@@ -125,11 +35,11 @@ def terminal(tables: Sequence[Table]) -> RenderableType:
     for table in tables:
         whole = grid(table)
         parts.append(Text(f"\n{heading(table)}", style="bold"))
-        parts.extend(Text(text, style="yellow") for text in _kept_apart(table))
+        parts.extend(Text(text, style="yellow") for text in kept_apart(table))
         parts.append(_block(whole.only("method", "quality"), table.setting.primary))
-        for group in ("other metrics", "reading one user", "learning"):
-            part = models_only(whole.only("method", group))
-            if len(part.columns) > 2:
+        for group in LATER:
+            if whole.has(group):
+                part = whole.only("method", group).models()
                 parts.append(Text(group, style="dim"))
                 parts.append(_block(part, table.setting.primary))
         parts.extend(Padding(Text(note, style="dim"), (0, 2)) for note in notes(table))
@@ -184,15 +94,16 @@ def _terminal_cells(part: Grid, line: Line, primary: str) -> Iterable[Text]:
 
 
 def _markdown(table: Table) -> Iterable[str]:
-    """Yield the lines of one table: results and cost per user, then learning."""
+    """Yield the lines of one table: results and cost per user, learning, then views."""
     whole = grid(table)
     yield from (f"## {_plain(heading(table))}", "")
     yield from _markdown_block(whole.only("method", "quality", "other metrics", "reading one user"))
-    learning = models_only(whole.only("method", "learning"))
-    if len(learning.columns) > 2:
+    if whole.has("learning"):
         yield from ("", "What learning took:", "")
-        yield from _markdown_block(learning)
-    yield from markdown_lines(table)
+        yield from _markdown_block(whole.only("method", "learning").models())
+    for view in views(table):
+        yield from ("", f"{caption(view, table)}:", "")
+        yield from _markdown_block(sliced_grid(view))
     yield ""
     yield from (f"- {_plain(note)}" for note in notes(table))
     yield ""
@@ -221,11 +132,6 @@ def _plain(text: str) -> str:
     """Keep text from being read as table structure or HTML."""
     text = " ".join(text.split())
     return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
-
-
-def models_only(part: Grid) -> Grid:
-    """Drop lines that cannot have a cost."""
-    return Grid(part.columns, [line for line in part.lines if line.kind == "model"])
 
 
 def _row_record(row: Row) -> dict[str, Any]:
@@ -274,7 +180,7 @@ def _missing_record(run: Unfinished) -> dict[str, Any]:
 
 
 def _interval_record(name: str, value: Interval) -> dict[str, float | None]:
-    low, high = (bound if isfinite(bound) else None for bound in (value.low, value.high))
+    low, high = value.bounds
     return {name: value.mean, f"{name}_low": low, f"{name}_high": high, f"{name}_n": value.n}
 
 

@@ -62,6 +62,11 @@ def signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", MINUS)
 
 
+def times(ratio: float, significant: int = 3) -> str:
+    """How many times as much."""
+    return f"{digits(ratio, significant)}×"
+
+
 def chance(p: float) -> str:
     """A p-value; beyond three decimals it says the same."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -31,7 +31,7 @@ def marked(models: Sequence[Row]) -> list[Row]:
     Where all models are equal none is marked.
     """
     marks: dict[Row, dict[str, str]] = {row: {} for row in models}
-    for metric in {name: None for row in models for name in row.metrics}:
+    for metric in dict.fromkeys(name for row in models for name in row.metrics):
         having = [row for row in models if metric in row.metrics]
         means = {row: row.metrics[metric].mean for row in having}
         best = min(means.values()) if lower_is_better(metric) else max(means.values())

@@ -3,14 +3,17 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
 from userllm.config import config_folders
 from userllm.report import document, figure, gates, history_figure, latex, page, slice_table, table
 from userllm.report.comparison import Table, build_tables
+from userllm.report.notes import heading
 from userllm.report.results import load
 from userllm.report.terminal import wide_console
 from userllm.run import tracking
@@ -61,30 +64,31 @@ def contents(tables: list[Table], name: str, question: str | None = None) -> dic
     }
     if sliced := slice_table.csv(tables):
         files["slices.csv"] = sliced.encode()
-    figures = {
-        f"accuracy_vs_{axis.name}": [
-            figure.chart(one, axis, title=table.heading(one)) for one in tables
-        ]
-        for axis in figure.AXES
-    }
-    figures["accuracy_vs_history"] = [
-        history_figure.chart(one, title=table.heading(one)) for one in tables
-    ]
-    figures["gates_by_block"] = [gates.chart(one, title=table.heading(one)) for one in tables]
-    for name, drawn in figures.items():
-        charts = [one for one in drawn if one]
+    for stem, draw in _figures().items():
+        charts = [drawn for one in tables if (drawn := draw(one, title=heading(one)))]
         if charts:
             specification = json.dumps(figure.specification(charts), indent=1)
-            files[f"{name}.png"] = figure.png(charts)
-            files[f"{name}.vl.json"] = specification.encode()
+            files[f"{stem}.png"] = figure.png(charts)
+            files[f"{stem}.vl.json"] = specification.encode()
     return files
+
+
+def _figures() -> dict[str, Callable[..., Any]]:
+    """Return file name to what draws a table, None where it has nothing to draw."""
+    costs = {f"accuracy_vs_{axis.name}": partial(figure.chart, axis=axis) for axis in figure.AXES}
+    return {
+        **costs,
+        "accuracy_vs_history": history_figure.chart,
+        "gates_by_block": gates.chart,
+    }
 
 
 def _question(words: list[str]) -> str | None:
     """Return what a study asks, where one is compared and its file is known."""
-    files = [folder / "study" / f"{words[0]}.yaml" for folder in config_folders()]
-    known = [file for file in files if file.is_file()]
-    return question_of(known[0]) if len(words) == 1 and known else None
+    if len(words) > 1:
+        return None
+    files = (folder / "study" / f"{words[0]}.yaml" for folder in config_folders())
+    return next((question_of(file) for file in files if file.is_file()), None)
 
 
 def write_all(files: Mapping[str, bytes], target: Path) -> None:
