@@ -166,9 +166,11 @@ def with_own_parts(
     if given.get(OPTION) == NAME:
         given[OPTION] = StepProfile(folder)
     if given.get("strategy") == "fsdp":
-        longest = given.pop("gradient_clip_val", None)
-        clipping += [] if longest is None else [ShardedClipping(longest)]
         given["strategy"] = ShardedStrategy()
+        longest = given.pop("gradient_clip_val", None)
+        # As for Lightning, 0 clips nothing.
+        if longest:
+            clipping.append(ShardedClipping(longest))
     return given, clipping
 
 

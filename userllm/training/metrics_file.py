@@ -27,7 +27,7 @@ class MetricsFile:
     def begin(self) -> None:
         """Keep what was logged up to the checkpoint; of several processes only one may."""
         last = self.resumed_from
-        kept = [row for row in self._rows() if int(row[0]) <= last] if last else []
+        kept = [row for row in read_rows(self.path) if int(row[0]) <= last] if last else []
         fresh = self.path.with_suffix(".tmp")
         with fresh.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([COLUMNS, *kept])
@@ -38,9 +38,13 @@ class MetricsFile:
         with self.path.open("a", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([step, name, value] for name, value in values.items())
 
-    def _rows(self) -> list[list[str]]:
-        if not self.path.exists():
-            return []
-        with self.path.open(encoding="utf-8", newline="") as file:
-            # A line cut off by a crash was written after the checkpoint, so it can go.
-            return [row for row in csv.reader(file) if len(row) == 3 and row[0].isdigit()]
+
+def read_rows(path: Path) -> list[list[str]]:
+    """Return the lines (step, metric, value) of a file, none where there is no file.
+
+    A line cut off by a crash was written after the checkpoint, so it can go.
+    """
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [row for row in csv.reader(file) if len(row) == 3 and row[0].isdigit()]

@@ -51,7 +51,7 @@ ACTIONS = {
 """What Lightning calls what it does, in part, to the part it belongs to."""
 
 LOOP = "training loop"
-
+"""All else that it does."""
 
 WARMUP, STEPS, TRACED = 5, 20, 3
 """Steps before the clock starts, steps that are timed, steps after them that are recorded."""

@@ -29,13 +29,11 @@ class Stopwatch:
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
         """Count what happens inside as this part."""
-        self._lap()
-        self._open.append(name)
+        self.enter(name)
         try:
             yield
         finally:
-            self._lap()
-            self._open.pop()
+            self.leave()
 
     def enter(self, name: str) -> None:
         """Begin a part, for callers that cannot use ``with``."""
@@ -80,11 +78,13 @@ def timed(watch: Stopwatch, root: nn.Module, parts: dict[str, str]) -> Iterator[
     before: list[tuple[nn.Module, str, Any]] = []
     for path, module in root.named_modules():
         part = part_of(path, parts)
-        for name in METHODS if part else ():
+        if part is None:
+            continue
+        for name in METHODS:
             method = getattr(module, name, None)
             if callable(method) and not isinstance(method, nn.Module):
                 before.append((module, name, module.__dict__.get(name)))
-                module.__dict__[name] = _timed(watch, str(part), method)
+                module.__dict__[name] = _timed(watch, part, method)
     try:
         yield
     finally:
