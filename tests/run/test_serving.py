@@ -7,8 +7,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from userllm.config import load
-from userllm.run.contestants import enter, entries, share_weights
-from userllm.run.measuring import asking_of
+from userllm.run.contestants import asking_of, enter, entries, share_weights
 from userllm.run.outline import outline
 from userllm.run.question_work import (
     append_flops,
@@ -142,7 +141,7 @@ def test_stored_bytes_are_those_of_the_tensors(contestant):
         service.get_ready(row)
         stored = service._of(row).stored
         if kept == "prompt":
-            held = stored.bytes
+            held = sum(keys.nbytes + values.nbytes for keys, values in stored.layers)
         elif kept == "memory":
             held = stored.vectors_BUE.nbytes
         else:

@@ -12,7 +12,7 @@ from userllm.context.text_prompt import TextPrompt
 from userllm.context.work import Lengths
 from userllm.cost.cache import cache_bytes
 from userllm.run.question_work import Asking, append_flops, question_flops
-from userllm.run.stored_prompt import append, read_behind, split_question, store
+from userllm.run.stored_prompt import StoredPrompt, read_behind, split_question, store
 
 ABOUT, QUESTION = 9, 4
 
@@ -43,6 +43,13 @@ def test_a_question_behind_what_is_stored_gives_the_logits_of_the_whole_prompt(f
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
+def append(model, stored, text):
+    """Return what is stored with one more text, such as an event, behind it."""
+    prefill = read_behind(model, stored, text)
+    layers = [(layer.keys, layer.values) for layer in prefill.cache.layers]
+    return StoredPrompt(layers, prefill.mask_BS, stored.next_B + text.mask_BT.sum(dim=1))
+
+
 @pytest.mark.parametrize("family", families())
 @torch.no_grad()
 def test_what_is_appended_might_have_been_there_from_the_start(family):
@@ -61,7 +68,8 @@ def test_stored_bytes_are_those_of_the_shape(family):
     model = model_of(family)
     _, about, _ = parts()
     stored = store(model, about)
-    assert stored.bytes == 2 * cache_bytes(model.lm.config, ABOUT)
+    held = sum(keys.nbytes + values.nbytes for keys, values in stored.layers)
+    assert held == 2 * cache_bytes(model.lm.config, ABOUT)
 
 
 @pytest.mark.parametrize("family", families())

@@ -101,17 +101,23 @@ def test_a_cell_that_another_process_is_at_is_waited_for(start, pretrain, states
     assert states() == ["finished", "finished"]
 
 
-def test_the_joblib_launcher_runs_cells_in_parallel_processes(tmp_path, states):
+def with_two_workers(verb, words, folder):
+    """Run a sweep with the joblib launcher, in a process of its own."""
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    words = "-m data.seed=0,1 data.users=20 hydra/launcher=joblib hydra.launcher.n_jobs=2"
+    workers = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     done = subprocess.run(
-        [sys.executable, "-m", "userllm.cli", "prepare", *words.split()],
-        cwd=tmp_path,
+        [sys.executable, "-m", "userllm.cli", verb, *words.split(), *workers],
+        cwd=folder,
         capture_output=True,
         text=True,
         env=os.environ,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_joblib_launcher_runs_cells_in_parallel_processes(tmp_path, states):
+    words = "-m data.seed=0,1 data.users=20"
+    with_two_workers("prepare", words, tmp_path)
     assert states("prepare") == ["finished", "finished"]
     pids = {read_status(folder)["pid"] for folder in (tmp_path / "runs" / "prepare").iterdir()}
     assert len(pids) == 2
@@ -270,20 +276,12 @@ def test_a_dry_run_reports_mistakes(pretrain, capsys):
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_two_workers_pretrain_an_encoder_that_both_need_once(tmp_path, states):
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     words = (
         "-m context=soft_prompt,cross_attention size=tiny size.users=60 size.pretrain_steps=20 "
         "history=8 training.steps=2 evaluation.users=6 evaluation.retention=false cost.repeats=1 "
-        "cost.warmup=0 threads=1 hydra/launcher=joblib hydra.launcher.n_jobs=2"
+        "cost.warmup=0 threads=1"
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "userllm.cli", "contextualize", *words.split()],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env=os.environ,
-    )
-    assert done.returncode == 0, done.stderr
+    with_two_workers("contextualize", words, tmp_path)
     assert states("contextualize") == ["finished", "finished"]
     assert states("pretrain") == ["finished"]
     (log,) = tmp_path.glob("runs/pretrain/*/log.txt")

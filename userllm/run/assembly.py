@@ -1,6 +1,5 @@
 """Put a contextualized language model together from a config: data, encoder, LM, context, task."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from userllm.encoder.protocol import UserEncoder
 from userllm.errors import UserError
 from userllm.lm.blocks import decoder_blocks, token_width
 from userllm.lm.protocol import LoadedLM
+from userllm.run.folder import read_result
 from userllm.run.launch import ensure
 from userllm.run.reference import resolve
 from userllm.summarizer.protocol import Summaries
@@ -182,8 +182,7 @@ def pretraining_cost(encoder_run: Path | None) -> dict[str, Any]:
     """Return FLOPs and seconds of the encoder's pretraining, zero without one."""
     if encoder_run is None:
         return {"pretraining_flops": 0.0, "pretraining_seconds": 0.0}
-    result = json.loads((encoder_run / "result.json").read_text(encoding="utf-8"))
-    for outcome in result["outcomes"]:
+    for outcome in read_result(encoder_run)["outcomes"]:
         if outcome["cost"] is not None:
             cost = outcome["cost"]
             return {

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from userllm.context.model import UserLLM
 from userllm.errors import UserError
 from userllm.run.assembly import Assembly, assemble
 from userllm.run.finished import Finished, reopen
+from userllm.run.question_work import Asking
 from userllm.run.reference import resolve
-from userllm.task.exam import Exam
+from userllm.run.stored_prompt import question_lengths
+from userllm.task.exam import Exam, prompt_lengths
 from userllm.task.protocol import Questions
 
 UNTRAINED = ("encoder.checkpoint=null", "evaluation.retention=false")
@@ -119,6 +121,19 @@ def enter(entry: Entry, cfg: DictConfig, device: torch.device) -> list[Contestan
             Contestant(label, entry.words, entry.history, assembly, exam, asked, finished)
         )
     return contestants
+
+
+def asking_of(one: Contestant, tokens: int) -> Asking:
+    """Return the lengths of a contestant's questions, one entry per user."""
+    users, cuts = one.asked.users, one.asked.cuts
+    lengths = prompt_lengths(one.exam, one.exam.reader(users, cuts))
+    writer = one.exam.reader.writer
+    question = question_lengths(writer, users, cuts).astype(np.float64)
+    written = np.minimum(lengths.events, one.model.context.text_events)
+    fixed = float(writer.table.lengths[[0, writer.heading]].sum())
+    event = (lengths.prompt - question - fixed) / np.maximum(written, 1.0) * (written > 0)
+    first = replace(lengths, logits=1.0, ranked=0.0)
+    return Asking(lengths=first, question=question, event=event, answer=float(tokens))
 
 
 def share_weights(models: Sequence[UserLLM]) -> None:

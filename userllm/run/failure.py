@@ -81,6 +81,12 @@ def diagnose(failure: BaseException, folder: Path) -> tuple[str, str, int]:
     return "failed", f"{type(failure).__name__}: {lines[-1].strip()}", CRASHED
 
 
+def one_line(error: Exception) -> str:
+    """Return an exception in one line: its name and where its message starts."""
+    lines = str(error).strip().splitlines() or ["no message"]
+    return f"{type(error).__name__}: {lines[0].strip()}"
+
+
 def _chain(failure: BaseException | None) -> Iterator[BaseException]:
     """Yield an exception and what it came from; Lightning turns Ctrl-C into ``SystemExit``."""
     while failure is not None:

@@ -1,6 +1,5 @@
 """Open a finished contextualize run again, with the weights that it learned."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from torch import Tensor
 from userllm.errors import UserError
 from userllm.run.assembly import Assembly, assemble, method_of
 from userllm.run.costing import Trained
+from userllm.run.folder import read_result
 from userllm.run.reference import resolve
 from userllm.training.weights import check_weights, read_weights
 
@@ -41,7 +41,7 @@ def reopen(cfg: DictConfig) -> Finished:
         UserError: The corpus is another one than the run was trained on, or weights do not fit.
     """
     folder = resolve(cfg.run, Path(cfg.paths.runs), "contextualize")
-    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    result = read_result(folder)
     config = OmegaConf.load(folder / "config.yaml")
     assert isinstance(config, DictConfig)
     for key in ("evaluation", "cost", "paths", "threads"):

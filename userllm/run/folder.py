@@ -18,7 +18,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from userllm.run.manifest import Redactor
-from userllm.run.whole import inventory
+from userllm.run.whole import damage, inventory, needed
 
 NOT_IDENTITY = {"name", "group", "paths", "logger", "threads", "hydra"}
 """Top-level keys that label a run or say where it goes, and change nothing in its outcome."""
@@ -176,6 +176,23 @@ def read_status(path: Path) -> dict[str, Any]:
     except ValueError:
         return dict(UNREADABLE)
     return status if isinstance(status, dict) and "state" in status else dict(UNREADABLE)
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """Return result.json as it is, without checking what it says."""
+    result: dict[str, Any] = json.loads((path / "result.json").read_text(encoding="utf-8"))
+    return result
+
+
+def lost_files(verb: str, path: Path) -> tuple[dict[str, str], list[str]]:
+    """Return what happened to files of a finished run, and for which it has to be made again.
+
+    Raises:
+        UserError: result.json was written by a newer version.
+    """
+    files = read_status(path).get("files") or {}
+    lost = damage(path, files, schema_version=SCHEMA_VERSION)
+    return lost, [name for name in lost if needed(verb, files, name)]
 
 
 def write_text(path: Path, text: str) -> None:

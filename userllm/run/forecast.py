@@ -1,6 +1,5 @@
 """``--dry-run``: the cells of a sweep, how far each is, and what the rest will cost."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,8 @@ from userllm.report import units
 from userllm.report.terminal import wide_console
 from userllm.run.ending import coloured, differences
 from userllm.run.folder import RunFolder
-from userllm.run.planned import STATES, Planned, look_up, state_of
+from userllm.run.launch import ALWAYS
+from userllm.run.planned import Planned, in_words, look_up, state_of
 from userllm.run.sweep import cells_of, is_grid, problems_of
 
 COSTED = "contextualize"
@@ -35,8 +35,8 @@ def forecast(composer: Composer, overrides: Sequence[str]) -> None:
         return
     planned = look_up(composer, cells)
     console.print(plan_table(planned))
-    left = [cell for cell in planned if cell.state != "finished"]
-    console.print(f"{in_words(planned)}; {len(left)} to do")
+    left = [cell for cell in planned if cell.state != "finished" or composer.verb in ALWAYS]
+    console.print(f"{in_words(cell.state for cell in planned)}; {len(left)} to do")
     # States first: what follows imports PyTorch.
     refuse(composer.verb, list(problems_of(composer, cells)))
     if left:
@@ -52,12 +52,6 @@ def plan_table(cells: Sequence[Planned]) -> Table:
         where = cell.note or (cell.folder.name if cell.folder else "")
         table.add_row(escape(label), coloured(cell.state), escape(where))
     return table
-
-
-def in_words(cells: Sequence[Planned]) -> str:
-    """Return how many cells are in which state."""
-    counts = Counter(cell.state for cell in cells)
-    return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
 
 
 def _print_cost(verb: str, cells: Sequence[Planned], console: Console) -> None:

@@ -21,13 +21,13 @@ from userllm.config import as_config
 from userllm.errors import UserError
 from userllm.run import tracking
 from userllm.run.failure import TERMINATED, StageError, Terminated, diagnose, terminable
-from userllm.run.folder import SCHEMA_VERSION, RunFolder, read_status, timestamp
+from userllm.run.folder import RunFolder, lost_files, read_result, timestamp
 from userllm.run.journal import journal
 from userllm.run.lock import hold
 from userllm.run.manifest import describe_environment
 from userllm.run.reference import MEASURED, pin, record_member
 from userllm.run.stage import derive
-from userllm.run.whole import INPUTS, damage, needed, read_result
+from userllm.run.whole import INPUTS
 
 log = logging.getLogger(__name__)
 
@@ -145,10 +145,9 @@ def stop_if_interrupted(outcome: Outcome) -> None:
 
 def _is_whole(folder: RunFolder) -> bool:
     """Return whether a finished run can be left alone; say so and make room where it cannot."""
-    files = read_status(folder.path).get("files") or {}
-    lost = damage(folder.path, files, schema_version=SCHEMA_VERSION)
+    lost, again = lost_files(folder.verb, folder.path)
     told = "; ".join(f"{name} {what}" for name, what in lost.items())
-    if again := [name for name in lost if needed(folder.verb, files, name)]:
+    if again:
         log.warning(
             "%s was finished, but %s. It is made again from what is left", folder.name, told
         )

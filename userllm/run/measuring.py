@@ -1,7 +1,7 @@
 """Several methods measured side by side: closed forms, times in turns, memory one by one."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,19 +12,9 @@ from omegaconf import DictConfig
 from userllm.build import build
 from userllm.cost.flops import Count
 from userllm.cost.latency import Latency, Timed
-from userllm.run.contestants import Contestant
-from userllm.run.question_work import (
-    Asking,
-    Kept,
-    append_flops,
-    keepable,
-    question_flops,
-    stored_bytes,
-    writing_flops,
-)
+from userllm.run.contestants import Contestant, asking_of
+from userllm.run.question_work import Kept, as_numbers, keepable, question_costs
 from userllm.run.serving import Serving
-from userllm.run.stored_prompt import question_lengths
-from userllm.task.exam import prompt_lengths
 from userllm.task.protocol import Ints
 from userllm.training.memory import forget_peak_memory, peak_memory_bytes
 
@@ -141,47 +131,22 @@ def _memory(row: _Row, size: int, device: torch.device) -> int:
     return max(peak_memory_bytes() - before, 0)
 
 
-def asking_of(one: Contestant, tokens: int) -> Asking:
-    """Return the lengths of a contestant's questions, one entry per user."""
-    users, cuts = one.asked.users, one.asked.cuts
-    lengths = prompt_lengths(one.exam, one.exam.reader(users, cuts))
-    writer = one.exam.reader.writer
-    question = question_lengths(writer, users, cuts).astype(np.float64)
-    written = np.minimum(lengths.events, one.model.context.text_events)
-    fixed = float(writer.table.lengths[[0, writer.heading]].sum())
-    event = (lengths.prompt - question - fixed) / np.maximum(written, 1.0) * (written > 0)
-    first = replace(lengths, logits=1.0, ranked=0.0)
-    return Asking(lengths=first, question=question, event=event, answer=float(tokens))
-
-
 def _closed(row: _Row, tokens: int) -> dict[str, Any]:
-    """Return what the shapes say: tokens, FLOPs by part, bytes stored, one event more."""
-    one, model, kept = row.contestant, row.contestant.model, row.kept
+    """Return who is asked, and what the shapes say about the mean question."""
+    one, model = row.contestant, row.contestant.model
     asking = asking_of(one, tokens)
-    given = model.given(asking.lengths.events)
-    parts = {name: _mean(work) for name, work in question_flops(model, asking, kept).items()}
-    writing = _mean(writing_flops(model, asking))
-    append = append_flops(model, asking, kept)
     return {
         "method": one.label,
         "overrides": one.overrides,
         "task": one.exam.subject.name,
         "history": one.history,
-        "kept": kept,
+        "kept": row.kept,
         "lm": one.assembly.loaded.source["name"],
         "data": one.assembly.corpus.card["name"],
         "events": _mean(asking.lengths.events),
-        "event_tokens": _mean(asking.event),
-        "prompt_tokens": _mean(asking.lengths.prompt + model.context.prefix_length(given)),
-        "question_tokens": _mean(asking.question),
-        "user_vectors": _mean(model.context.vectors(given)),
         "answer_tokens": tokens,
-        "flops": parts,
+        **as_numbers(question_costs(model, asking, row.kept), _mean),
         "blocks": int(model.lm.config.get_text_config().num_hidden_layers),
-        "flops_prefill": sum(parts.values()),
-        "flops_answer": sum(parts.values()) + writing,
-        "stored_bytes": _mean(stored_bytes(model, asking, kept)),
-        "append_flops": None if append is None else _mean(append),
         "weights_bytes": sum(p.nbytes for p in model.parameters()),
         "trained": one.finished is not None,
     }

@@ -5,6 +5,7 @@ Source: User-LLM Table 4 and Figure 3, whose costs are ratios of token counts.
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,22 +16,14 @@ from userllm.config import load
 from userllm.context.model import UserLLM
 from userllm.context.trunk import trunk_of
 from userllm.cost.cache import FLOAT32, cache_bytes
+from userllm.cost.flops import Count
 from userllm.errors import UserError
 from userllm.lm.outline import parameter_count, shipped_models
 from userllm.run.assumptions import PAPER_PROMPT, paper_event_tokens
-from userllm.run.contestants import UNTRAINED, by_history, enter, entries
+from userllm.run.contestants import UNTRAINED, asking_of, by_history, enter, entries
 from userllm.run.crossings import Words, asking_without_data, crossovers, figure_3
-from userllm.run.measuring import asking_of
 from userllm.run.outline import outline
-from userllm.run.question_work import (
-    Asking,
-    Kept,
-    append_flops,
-    keepable,
-    question_flops,
-    stored_bytes,
-    writing_flops,
-)
+from userllm.run.question_work import as_numbers, keepable, question_costs
 
 TEXT, MEMORY = "text prompt", "cross-attention"
 METHODS = {
@@ -158,38 +151,15 @@ def _costs(
     for name, model in models.items():
         asking = asking_without_data(model, events_N, question_N, event_N, answer)
         for kept in keepable(model):
-            columns = _columns(model, asking, kept)
+            costs = question_costs(model, asking, kept)
+            costs["cache_bytes"] = cache_bytes(
+                model.lm.config, costs["prompt_tokens"], windowed=True
+            )
             for number, (length, each) in enumerate(words.items()):
                 said = {"method": name, "history": length, "kept": kept, "words": each.source}
-                yield said | _entry(columns, number)
+                yield said | as_numbers(costs, partial(_at, number))
 
 
-def _columns(model: UserLLM, asking: Asking, kept: Kept) -> dict[str, Any]:
-    """Return what the shapes say about questions, each value an array over them."""
-    parts = question_flops(model, asking, kept)
-    prefill = sum(parts.values())
-    given = model.given(asking.lengths.events)
-    prompt = asking.lengths.prompt + model.context.prefix_length(given)
-    return {
-        "prompt_tokens": prompt,
-        "question_tokens": asking.question,
-        "event_tokens": asking.event,
-        "user_vectors": model.context.vectors(given),
-        "flops": parts,
-        "flops_prefill": prefill,
-        "flops_answer": prefill + writing_flops(model, asking),
-        "cache_bytes": cache_bytes(model.lm.config, prompt, windowed=True),
-        "stored_bytes": stored_bytes(model, asking, kept),
-        "append_flops": append_flops(model, asking, kept),
-    }
-
-
-def _entry(columns: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """Return one question of many; a value that is equal for all is written once."""
-    row: dict[str, Any] = {}
-    for name, value in columns.items():
-        if isinstance(value, Mapping):
-            row[name] = _entry(value, number)
-        else:
-            row[name] = None if value is None else float(value[number] if np.ndim(value) else value)
-    return row
+def _at(number: int, count: Count) -> float:
+    """Return one question's of many; a value that is equal for all is written once."""
+    return float(count[number] if isinstance(count, np.ndarray) and count.ndim else count)

@@ -4,7 +4,8 @@ Nothing here imports PyTorch, so that a plan of a hundred cells is on the screen
 """
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,9 @@ from userllm.check import MISSING, find_problems
 from userllm.config import Composer, as_config, choices_of, refuse, resolve, without_hydra
 from userllm.data.progress import track
 from userllm.errors import UserError
-from userllm.run.folder import SCHEMA_VERSION, RunFolder, read_status
+from userllm.run.folder import RunFolder, lost_files, read_status
 from userllm.run.lock import OWNER, is_held
 from userllm.run.reference import pin
-from userllm.run.whole import damage, needed
 
 STATES = ("finished", "running", "interrupted", "failed", "new")
 
@@ -72,6 +72,12 @@ def state_of(folder: Path) -> str:
     return "interrupted" if state == "running" else state
 
 
+def in_words(states: Iterable[str]) -> str:
+    """Return how many runs are in which state."""
+    counts = Counter(states)
+    return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+
+
 def _planned(
     verb: str, cell: list[str], config: dict[str, Any], choices: dict[str, str]
 ) -> Planned:
@@ -82,18 +88,15 @@ def _planned(
         return Planned(cell, config, choices, None, "new", str(error).splitlines()[0])
     folder = RunFolder(verb=verb, config=pinned, choices=choices, overrides=cell).path
     state = state_of(folder)
-    status = read_status(folder)
     if state != "finished":
-        note = str(status.get("error") or "")
-        return Planned(cell, config, choices, folder, state, note if state == "failed" else "")
-    files = status.get("files") or {}
+        note = str(read_status(folder).get("error") or "") if state == "failed" else ""
+        return Planned(cell, config, choices, folder, state, note)
     try:
-        lost = damage(folder, files, schema_version=SCHEMA_VERSION)
+        lost, again = lost_files(verb, folder)
     except UserError as error:
         return Planned(cell, config, choices, folder, "failed", str(error))
-    again = [f"{name} {what}" for name, what in lost.items() if needed(verb, files, name)]
-    state = "interrupted" if again else "finished"
-    return Planned(cell, config, choices, folder, state, "; ".join(again))
+    note = "; ".join(f"{name} {lost[name]}" for name in again)
+    return Planned(cell, config, choices, folder, "interrupted" if again else "finished", note)
 
 
 def _has_gaps(config: dict[str, Any]) -> bool:

@@ -1,6 +1,7 @@
 """``userllm pretrain``: train a user encoder, and rank the next item with it and with baselines."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -21,7 +22,7 @@ from userllm.data.split import Split
 from userllm.encoder.lit import EncoderModule, WindowBatches, encoder_groups
 from userllm.encoder.load import encoder_inputs, load_weights
 from userllm.encoder.markov import WindowedMarkov
-from userllm.encoder.popularity import Popularity, events_of_targets
+from userllm.encoder.popularity import Popularity
 from userllm.encoder.protocol import UserEncoder
 from userllm.encoder.ranking import EncoderScorer, Scorer, rank_next_item
 from userllm.metric.interval import interval
@@ -29,6 +30,7 @@ from userllm.metric.ranking import Ranking
 from userllm.report.outcome import outcome_table
 from userllm.report.terminal import wide_console
 from userllm.run import tracking
+from userllm.run.facts import question_facts
 from userllm.run.folder import RunFolder
 from userllm.run.launch import ensure
 from userllm.training.fit import FitSummary, fit
@@ -151,6 +153,7 @@ def report(folder: RunFolder, stage: Stage, encoder: EncoderScorer, spent: dict[
         "popularity": Popularity().fit(stage.corpus, stage.split),
         "markov": WindowedMarkov(window=10, last=20, decay=0.8).fit(stage.corpus, stage.split),
     }
+    facts = question_facts(stage.corpus, stage.split, *stage.split.targets(PART))
     outcomes, frames = [], []
     for mask_seen in (True, False):
         protocol = f"{stage.split.name}, {stage.ranking.protocol(mask_seen=mask_seen)}"
@@ -170,7 +173,7 @@ def report(folder: RunFolder, stage: Stage, encoder: EncoderScorer, spent: dict[
                     "cost": spent if is_model else None,
                 }
             )
-            frames.append(user_frame(stage, method, protocol, per_user))
+            frames.append(user_frame(stage, method, protocol, per_user | facts))
         wide_console().print(outcome_table(outcomes[-len(scorers) :]))
     pl.concat(frames).write_parquet(folder.path / "per_user.parquet")
     data = {
@@ -181,10 +184,10 @@ def report(folder: RunFolder, stage: Stage, encoder: EncoderScorer, spent: dict[
 
 
 def user_frame(
-    stage: Stage, method: str, protocol: str, per_user: dict[str, NDArray[np.float64]]
+    stage: Stage, method: str, protocol: str, columns: Mapping[str, NDArray[Any]]
 ) -> pl.DataFrame:
     """Return one row per test user, so that comparisons can be paired."""
-    users, ends = stage.split.targets(PART)
+    users, _ = stage.split.targets(PART)
     names = stage.corpus.users[USER].cast(pl.String).gather(users)
     return pl.DataFrame(
         {
@@ -192,9 +195,7 @@ def user_frame(
             "task": TASK,
             "protocol": protocol,
             "user": names,
-            **per_user,
-            "history_length": ends,
-            "target_events": events_of_targets(stage.corpus, stage.split, users, ends),
+            **columns,
         }
     )
 

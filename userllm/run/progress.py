@@ -4,7 +4,6 @@ Clocks of machines may be set back while a run is under way, so times that a run
 its own stopwatch, and no time is ever below zero.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,9 +12,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from userllm.run.folder import read_status
+from userllm.run.folder import read_result, read_status
 from userllm.run.lock import held_since, seconds_since
-from userllm.run.planned import STATES, state_of
+from userllm.run.planned import state_of
 
 TAIL = 4096
 """Bytes at the end of metrics.csv that surely hold a whole line."""
@@ -88,12 +87,6 @@ def _rest(run: Progress, mean: float) -> float:
     return max(0.0, mean - run.seconds) if run.state == "running" else mean
 
 
-def in_words(runs: Sequence[Progress]) -> str:
-    """Return how many runs are in which state, and what remains."""
-    counts = {state: sum(run.state == state for run in runs) for state in STATES}
-    return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-
-
 def _last_step(file: Path) -> int:
     """Return the last step that a metrics.csv tells of, 0 where there is none."""
     try:
@@ -119,7 +112,7 @@ def _steps(file: Path) -> int | None:
 def _scores(folder: Path) -> tuple[tuple[str, float], ...]:
     """Return what a result says of the model itself, on each task's primary metric."""
     try:
-        outcomes = json.loads((folder / "result.json").read_text(encoding="utf-8"))["outcomes"]
+        outcomes = read_result(folder)["outcomes"]
         scores = [_score(outcome) for outcome in outcomes if outcome["kind"] == "model"]
         # An encoder is ranked twice; the first way is the one that tables show.
         return tuple(dict(reversed(scores)).items())[::-1]

@@ -3,8 +3,9 @@
 Closed forms over the shapes of a joined model, so they hold with weights and without.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from torch import nn
@@ -16,6 +17,7 @@ from userllm.context.text_events import TextEvents
 from userllm.context.work import Lengths, answer_flops, attention_width, forward_flops
 from userllm.cost.cache import FLOAT32, cache_bytes
 from userllm.cost.flops import Count, Flops, attention, linear, weight_count
+from userllm.encoder.reading import AppendingEncoder
 from userllm.lm.blocks import decoder_blocks
 
 Kept = Literal["nothing", "memory", "keys and values", "prompt"]
@@ -53,6 +55,41 @@ def keepable(model: UserLLM) -> list[Kept]:
     if np.any(model.context.vectors(1.0)):
         return ["nothing", "memory", *_if(_readers(model), "keys and values")]
     return ["nothing", *_if(model.context.text_events, "prompt")]
+
+
+def question_costs(model: UserLLM, asking: Asking, kept: Kept) -> dict[str, Any]:
+    """Return all that the shapes say: tokens, FLOPs by part, bytes stored, one event more.
+
+    Args:
+        model: The joined model.
+        asking: The question.
+        kept: What was stored of the user.
+    """
+    parts = question_flops(model, asking, kept)
+    prefill = sum(parts.values())
+    given = model.given(asking.lengths.events)
+    return {
+        "prompt_tokens": asking.lengths.prompt + model.context.prefix_length(given),
+        "question_tokens": asking.question,
+        "event_tokens": asking.event,
+        "user_vectors": model.context.vectors(given),
+        "flops": parts,
+        "flops_prefill": prefill,
+        "flops_answer": prefill + writing_flops(model, asking),
+        "stored_bytes": stored_bytes(model, asking, kept),
+        "append_flops": append_flops(model, asking, kept),
+    }
+
+
+def as_numbers(costs: Mapping[str, Any], number: Callable[[Count], float]) -> dict[str, Any]:
+    """Return costs with one number for each array over questions, such as its mean."""
+    found: dict[str, Any] = {}
+    for name, cost in costs.items():
+        if isinstance(cost, Mapping):
+            found[name] = as_numbers(cost, number)
+        else:
+            found[name] = None if cost is None else number(cost)
+    return found
 
 
 def question_flops(model: UserLLM, asking: Asking, kept: Kept) -> dict[str, Count]:
@@ -97,9 +134,10 @@ def append_flops(model: UserLLM, asking: Asking, kept: Kept) -> Count | None:
     lengths = replace(asking.lengths, events=asking.lengths.events + 1)
     work: Count = 0.0
     if model.encoder is not None:
-        step = getattr(model.encoder, "append_flops", None)
-        one = model.encoder.flops(lengths.events) if step is None else step(asking.lengths.events)
-        work = one.total
+        if isinstance(model.encoder, AppendingEncoder):
+            work = model.encoder.append_flops(asking.lengths.events).total
+        else:
+            work = model.encoder.flops(lengths.events).total
     work = work + _compression_flops(model, lengths)
     if kept == "keys and values":
         new = model.context.vectors(1.0) if np.any(_compression_flops(model, lengths)) else 1.0

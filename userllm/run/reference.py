@@ -78,10 +78,9 @@ def find_runs(words: Sequence[str], runs: Path) -> list[Path]:
     for word in words:
         matches = _matches(word, runs)
         if not matches:
-            studies = [path.stem for path in (runs / "studies").glob("*.jsonl")]
             raise UserError(
                 f"{word!r} is no run folder, no pattern that matches one below {runs} and no "
-                f"study; studies: {', '.join(sorted(studies)) or 'none yet'}"
+                f"study; studies: {', '.join(study_names(runs)) or 'none yet'}"
             )
         found.update(dict.fromkeys(matches))
     return list(found)
@@ -115,6 +114,11 @@ def study_members(runs: Path, study: str) -> list[Path]:
         with suppress(ValueError, KeyError, TypeError):
             members.append(runs / json.loads(line)["run"])
     return list(dict.fromkeys(members))
+
+
+def study_names(runs: Path) -> list[str]:
+    """Return the studies that have runs."""
+    return sorted(path.stem for path in (runs / "studies").glob("*.jsonl"))
 
 
 def is_finished(path: Path) -> bool:

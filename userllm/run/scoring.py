@@ -3,19 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import polars as pl
 import torch
 from omegaconf import DictConfig
 
 from userllm.data.columns import CATEGORIES, RATING, TITLE, USER
 from userllm.data.vocabulary import FIRST_ID, ITEM_FEATURE, RATING_FEATURE
-from userllm.encoder.popularity import events_of_targets
 from userllm.metric.interval import interval
 from userllm.report.outcome import outcome_table, retention_table
 from userllm.report.terminal import wide_console
 from userllm.run.assembly import Assembly
 from userllm.run.costing import Trained, measure
+from userllm.run.facts import question_facts
 from userllm.run.folder import RunFolder
 from userllm.task.exam import SHOWN, Answered, Exam
 from userllm.task.prompt import item_names
@@ -119,8 +118,7 @@ def _per_user(
 ) -> list[pl.DataFrame]:
     """Return one row per method and question, so that comparisons can be paired."""
     names = assembly.corpus.users[USER].cast(pl.String).gather(asked.users)
-    split = assembly.material.split
-    popularity = events_of_targets(assembly.corpus, split, asked.users, asked.cuts)
+    facts = question_facts(assembly.corpus, assembly.material.split, asked.users, asked.cuts)
     return [
         pl.DataFrame(
             {
@@ -129,9 +127,7 @@ def _per_user(
                 "protocol": asked.protocol,
                 "user": names,
                 **one.metrics,
-                "history_length": asked.cuts,
-                "target_events": popularity,
-                "training_events": np.asarray(split.train_end)[asked.users],
+                **facts,
             }
         )
         for method, one in answered.items()

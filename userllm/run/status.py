@@ -18,7 +18,8 @@ from userllm.errors import UserError
 from userllm.report import units
 from userllm.report.terminal import wide_console
 from userllm.run.ending import coloured
-from userllm.run.progress import Progress, in_words, read_progress, seconds_left
+from userllm.run.planned import in_words
+from userllm.run.progress import Progress, read_progress, seconds_left
 from userllm.run.reference import find_runs
 from userllm.run.study_plan import read_plan
 
@@ -97,7 +98,7 @@ def _summary(runs: Sequence[Progress]) -> str:
     left = seconds_left(runs)
     to_do = sum(run.state != "finished" for run in runs)
     active = any(run.state == "running" for run in runs)
-    text = f"{len(runs)} runs: {in_words(runs)}"
+    text = f"{len(runs)} runs: {in_words(run.state for run in runs)}"
     if not to_do:
         return text
     if left is None:
@@ -127,7 +128,7 @@ def _report(folders: dict[Path, str], console: Console) -> None:
     before = ""
     runs: list[Progress] = []
     for runs in _looks(folders):
-        now = in_words(runs)
+        now = in_words(run.state for run in runs)
         if now != before:
             console.print(now)
         before = now

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import Cache, DynamicCache
+from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from userllm.context.model import Prefill, TokenBatch, UserLLM, positions
@@ -35,11 +35,6 @@ class StoredPrompt:
     layers: KeysValues
     mask_BS: Tensor
     next_B: Tensor
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of all keys and values."""
-        return sum(keys.nbytes + values.nbytes for keys, values in self.layers)
 
     def without(self, dropped_BS: Tensor) -> "StoredPrompt":
         """Return the same with some positions hidden; the others stay as they were read."""
@@ -68,8 +63,9 @@ def question_lengths(writer: PromptWriter, users: Ints, cuts: Ints) -> Ints:
 def store(model: UserLLM, about: TokenBatch) -> StoredPrompt:
     """Read histories once and keep the keys and values."""
     prefill = model.prefill(None, about)
-    next_B = about.mask_BT.sum(dim=1)
-    return StoredPrompt(_keys_values(prefill.cache), prefill.mask_BS, next_B)
+    layers: Any = prefill.cache.layers
+    keys_values = [(layer.keys, layer.values) for layer in layers]
+    return StoredPrompt(keys_values, prefill.mask_BS, about.mask_BT.sum(dim=1))
 
 
 def read_behind(
@@ -86,43 +82,32 @@ def read_behind(
         text: A question, padded on the left.
         tokens_V: Tokens to give logits for; None is the whole vocabulary.
     """
-    mask_BS = torch.cat([stored.mask_BS, text.mask_BT], dim=1)
+    mask_BS = _seen(stored, text)
     with model.output_layer.limited_to(tokens_V):
-        output = model.lm(
-            input_ids=text.ids_BT,
-            attention_mask=mask_BS.long(),
-            position_ids=stored.next_B[:, None] + positions(text.mask_BT),
-            cache=_cache(stored.layers),
-            logits_to_keep=1,
-            use_cache=True,
-        )
+        output = model.lm(**_inputs(stored, text), logits_to_keep=1)
     return Prefill(output.cache, mask_BS, output.logits[:, -1])
 
 
 def last_state(model: UserLLM, stored: StoredPrompt, text: TokenBatch) -> Tensor:
     """Return the hidden state ``[B, D]`` of the last token of a text behind what is stored."""
-    mask_BS = torch.cat([stored.mask_BS, text.mask_BT], dim=1)
-    output = model.lm.base_model(
-        input_ids=text.ids_BT,
-        attention_mask=mask_BS.long(),
-        position_ids=stored.next_B[:, None] + positions(text.mask_BT),
-        cache=_cache(stored.layers),
-        use_cache=True,
-    )
-    state_BD: Tensor = output.last_hidden_state[:, -1]
+    state_BD: Tensor = model.lm.base_model(**_inputs(stored, text)).last_hidden_state[:, -1]
     return state_BD
 
 
-def append(model: UserLLM, stored: StoredPrompt, text: TokenBatch) -> StoredPrompt:
-    """Return what is stored with one more text, such as an event, behind it."""
-    prefill = read_behind(model, stored, text)
-    next_B = stored.next_B + text.mask_BT.sum(dim=1)
-    return StoredPrompt(_keys_values(prefill.cache), prefill.mask_BS, next_B)
+def _seen(stored: StoredPrompt, text: TokenBatch) -> Tensor:
+    """Return the mask ``[B, S]`` of what is stored and the text behind it."""
+    return torch.cat([stored.mask_BS, text.mask_BT], dim=1)
 
 
-def _keys_values(cache: Cache) -> KeysValues:
-    layers: Any = cache.layers
-    return [(layer.keys, layer.values) for layer in layers]
+def _inputs(stored: StoredPrompt, text: TokenBatch) -> dict[str, Any]:
+    """Return what a language model is given to read a text behind what is stored."""
+    return {
+        "input_ids": text.ids_BT,
+        "attention_mask": _seen(stored, text).long(),
+        "position_ids": stored.next_B[:, None] + positions(text.mask_BT),
+        "cache": _cache(stored.layers),
+        "use_cache": True,
+    }
 
 
 def _cache(layers: KeysValues) -> DynamicCache:

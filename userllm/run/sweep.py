@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from userllm.config import Composer, check_resolved, choices_of, parse, refuse
 from userllm.errors import UserError
 from userllm.run.ending import print_outcomes
-from userllm.run.failure import BAD_INPUT, CRASHED, diagnose, terminable
+from userllm.run.failure import BAD_INPUT, CRASHED, diagnose, one_line, terminable
 from userllm.run.jobs import launch_cells, launch_search
 from userllm.run.journal import log_to_screen
 from userllm.run.launch import ALWAYS, Outcome, execute, is_helper, stop_if_interrupted
@@ -135,7 +135,7 @@ def _launch(
         return launch_cells(composer, overrides, cells, partial(_cell, composer.verb))
     except Exception as error:
         # A worker was killed, for want of memory or by a scheduler: its runs can be continued.
-        told = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        told = one_line(error)
         if attempt == ATTEMPTS:
             raise UserError(
                 f"the launcher stopped: {told}\n"

@@ -11,7 +11,7 @@ from rich.table import Table
 from userllm.check import suggest
 from userllm.config import conf_dir
 from userllm.errors import UserError
-from userllm.run.reference import find_runs, study_members
+from userllm.run.reference import find_runs, study_members, study_names
 from userllm.run.tracking.dashboard import Study, read_study, report, workspace
 from userllm.run.tracking.login import is_logged_in, is_reachable, server_url
 from userllm.run.tracking.offline import Sent, sync
@@ -72,8 +72,7 @@ def publish(name: str, runs: Path, options: dict[str, str]) -> None:
     """Build a study's workspace and report and save them at W&B."""
     members = study_members(runs, name)
     if not members:
-        known = [path.stem for path in (runs / "studies").glob("*.jsonl")]
-        raise UserError(f"there is no study {name!r} in {runs}; {suggest(name, known)}")
+        raise UserError(f"there is no study {name!r} in {runs}; {suggest(name, study_names(runs))}")
     try:
         import wandb
         import wandb_workspaces  # noqa: F401

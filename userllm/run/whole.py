@@ -67,16 +67,10 @@ def needed(verb: str, files: Mapping[str, int], name: str) -> bool:
     return name not in (*INPUTS, CURVE)
 
 
-def read_result(folder: Path) -> dict[str, Any]:
-    """Return result.json as it is, without checking what it says."""
-    result: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    return result
-
-
 def _version(file: Path) -> Any:
     """Return the schema version that a result names, None where it cannot be read."""
     try:
-        return read_result(file.parent)["schema_version"]
+        return json.loads(file.read_text(encoding="utf-8"))["schema_version"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 State = Literal["complete", "pruned", "failed"]
+OPTUNA: dict[State, str] = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
+"""State to optuna's name of it."""
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,6 @@ def need_optuna() -> None:
 def _written(trial: Trial, space: "Mapping[str, BaseDistribution]") -> "FrozenTrial":
     from optuna.trial import TrialState, create_trial
 
-    states = {
-        "complete": TrialState.COMPLETE,
-        "pruned": TrialState.PRUNED,
-        "failed": TrialState.FAIL,
-    }
     attributes: dict[str, Any] = {
         "number": trial.number,
         "folder": trial.folder,
@@ -124,7 +121,7 @@ def _written(trial: Trial, space: "Mapping[str, BaseDistribution]") -> "FrozenTr
         "overrides": trial.overrides,
     }
     return create_trial(
-        state=states[trial.state],
+        state=TrialState[OPTUNA[trial.state]],
         value=trial.value,
         params=trial.params,
         distributions=dict(space),
@@ -134,7 +131,7 @@ def _written(trial: Trial, space: "Mapping[str, BaseDistribution]") -> "FrozenTr
 
 
 def _read(frozen: "FrozenTrial") -> Trial:
-    states: dict[str, State] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+    states = {theirs: ours for ours, theirs in OPTUNA.items()}
     return Trial(
         number=frozen.user_attrs["number"],
         params=dict(frozen.params),

@@ -1,7 +1,5 @@
 """What a trial is worth: a number of the validation users, never of the test users."""
 
-import csv
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from userllm.errors import UserError
+from userllm.run.folder import read_result
+from userllm.training.metrics_file import read_rows
 
 PREFIX = "valid/"
 
@@ -24,7 +24,7 @@ def value_of(run: Path, metric: str, better: Callable[..., float]) -> float:
     Raises:
         UserError: Nothing of that name was measured on validation users.
     """
-    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    result = read_result(run)
     models = [outcome for outcome in result["outcomes"] if outcome["kind"] == "model"]
     asked = [outcome["metrics"] for outcome in models if outcome["part"] == "valid"]
     values = [float(metrics[metric]["mean"]) for metrics in asked if metric in metrics]
@@ -43,17 +43,13 @@ def value_of(run: Path, metric: str, better: Callable[..., float]) -> float:
 def curve(run: Path, metric: str) -> dict[int, float]:
     """Return step to finite value of a metric on validation users; empty without validation."""
     wanted = f"{PREFIX}{metric}"
-    points = {int(step): float(value) for step, name, value in _rows(run) if name == wanted}
+    points = {
+        int(step): float(value)
+        for step, name, value in read_rows(run / "metrics.csv")
+        if name == wanted
+    }
     return {step: value for step, value in points.items() if math.isfinite(value)}
 
 
 def _names(run: Path) -> set[str]:
-    return {name for _, name, _ in _rows(run)}
-
-
-def _rows(run: Path) -> list[list[str]]:
-    path = run / "metrics.csv"
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [row for row in csv.reader(file) if len(row) == 3 and row[0].isdigit()]
+    return {name for _, name, _ in read_rows(run / "metrics.csv")}

@@ -3,7 +3,6 @@
 A tracker never decides how a run ends: what it refuses is one warning, and the run goes on.
 """
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from userllm.build import build
 from userllm.errors import UserError
-from userllm.run.folder import RunFolder
+from userllm.run.failure import one_line
+from userllm.run.folder import RunFolder, read_result
 from userllm.run.reference import PREFIX, find_runs
 from userllm.run.search.pruning import pruners
-from userllm.run.tracking.guard import attempt, one_line
+from userllm.run.tracking.guard import attempt
 from userllm.run.tracking.protocol import Tracker
 
 if TYPE_CHECKING:
@@ -71,10 +71,9 @@ def loggers(folder: RunFolder) -> "list[Logger]":
 
 def log_summary(folder: RunFolder) -> None:
     """Hand over result.json and the files beside it, where the run has written one."""
-    path = folder.path / "result.json"
-    if folder.path not in _open or not path.is_file():
+    if folder.path not in _open or not (folder.path / "result.json").is_file():
         return
-    result = json.loads(path.read_text(encoding="utf-8"))
+    result = read_result(folder.path)
     attempt("the result", _open[folder.path].log_result, result, list(_sources[folder.path]))
 
 

@@ -3,13 +3,13 @@
 Charts refer to the names that ``describe.numbers`` gives, tables to those of ``Wandb``.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from userllm.errors import UserError
+from userllm.run.folder import read_result
 from userllm.run.reference import is_finished
 
 COSTS = ("flops_per_user", "latency_ms/p50", "prompt_tokens", "peak_memory_bytes", "training_flops")
@@ -55,7 +55,7 @@ def read_study(name: str, runs: Sequence[Path], *, project: str, entity: str) ->
     methods: dict[str, None] = {}
     for run in runs:
         if is_finished(run) and (run / "result.json").is_file():
-            result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+            result = read_result(run)
             for outcome in result["outcomes"]:
                 metrics.setdefault(outcome["task"], outcome["primary"])
                 if outcome["kind"] == "model":

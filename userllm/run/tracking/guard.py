@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from userllm.run.failure import one_line
+
 log = logging.getLogger(__name__)
 
 
@@ -15,9 +17,3 @@ def attempt(what: str, call: Callable[..., Any], *given: Any) -> bool:
         log.warning("the logger did not take %s, the run goes on: %s", what, one_line(error))
         return False
     return True
-
-
-def one_line(error: Exception) -> str:
-    """Return an exception in one line."""
-    lines = str(error).strip().splitlines() or ["no message"]
-    return f"{type(error).__name__}: {lines[0].strip()}"
