@@ -29,7 +29,7 @@ METHODS = {
     "soft_prompt": ["nothing", "memory"],
     "hybrid context.text_events=2": ["nothing", "memory", "keys and values"],
 }
-SHARED = "size.users=60 task=next_item task.scorer=beam task.softmax=catalogue history=6"
+SHARED = "size.users=60 task=next_item task.scorer=beam task.softmax=vocabulary history=6"
 
 
 @pytest.fixture(scope="module", params=METHODS)
@@ -73,6 +73,23 @@ def test_stored_or_not_the_answers_are_the_same(contestant, rows):
             found = other.prefill(rows).logits_BV, other.answer(rows)
             torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
             assert torch.equal(other.first(rows), expected[0].argmax(dim=1))
+
+
+def test_the_likeliest_next_token_of_a_closed_list_needs_no_other_logits(contestant):
+    rows, answers = np.array([0, 1, 2]), contestant.exam.ranker.answers
+    service = serving(contestant, "nothing")
+    with torch.inference_mode():
+        batch = service._of(rows).batch
+        memory = contestant.model.read_user(batch.events)
+        all_BV = contestant.model.prefill(memory, batch.prompt).logits_BV
+    some_BV = service.prefill(rows).logits_BV
+    assert some_BV.shape[1] == len(answers.possible_V) < all_BV.shape[1]
+    torch.testing.assert_close(some_BV, all_BV[:, answers.possible_V], atol=1e-5, rtol=0.0)
+    for node in [-1, *answers.trie.inner[:50].tolist()]:
+        follow_M = torch.from_numpy(answers.trie.token_N[answers.trie.children(node)])
+        columns_M = torch.searchsorted(answers.possible_V, follow_M)
+        found_B = some_BV[:, columns_M].argmax(dim=1)
+        assert torch.equal(found_B, all_BV[:, follow_M].argmax(dim=1))
 
 
 def test_reading_repeated_text_once_gives_the_same_answers(contestant):

@@ -54,22 +54,37 @@ class MemoryAttention(nn.Module):
         return self._split(keys), self._split(values)
 
     def forward(
-        self, queries_BQD: Tensor, keys_values: tuple[Tensor, Tensor], mask_BU: Tensor
+        self, queries_BQD: Tensor, keys_values: tuple[Tensor, Tensor], mask_BU: Tensor | None
     ) -> Tensor:
-        """Return what each query read; users without vectors give exactly zero."""
+        """Return what each query read; users without vectors give exactly zero.
+
+        Args:
+            queries_BQD: Who reads.
+            keys_values: As of :meth:`keys_values`.
+            mask_BU: True where there is a vector; None says that none is missing.
+        """
+        if mask_BU is None:
+            return self._read(queries_BQD, keys_values, None)
         has_user_B = mask_BU.any(dim=1)
         # A fully masked row would softmax to NaN, so it is opened here and zeroed below.
         open_BU = mask_BU | ~has_user_B[:, None]
-        keys_BHUK, values_BHUK = keys_values
+        read_BQD = self._read(queries_BQD, keys_values, open_BU[:, None, None, :])
+        return read_BQD * has_user_B[:, None, None]
+
+    def _read(
+        self,
+        queries_BQD: Tensor,
+        keys_values: tuple[Tensor, Tensor],
+        open_B11U: Tensor | None,
+    ) -> Tensor:
         read_BHQK = F.scaled_dot_product_attention(
             self._split(self.to_query(self.query_norm(queries_BQD))),
-            keys_BHUK,
-            values_BHUK,
-            attn_mask=open_BU[:, None, None, :],
+            *keys_values,
+            attn_mask=open_B11U,
             dropout_p=self.dropout if self.training else 0.0,
         )
         read_BQD: Tensor = self.to_output(read_BHQK.transpose(1, 2).flatten(2))
-        return read_BQD * has_user_B[:, None, None]
+        return read_BQD
 
     def flops(self, queries: Count, vectors: Count) -> Flops:
         """Return the work of ``queries`` reading ``vectors``, keys and values apart."""

@@ -3,7 +3,7 @@
 A vocabulary of tens of thousands of tokens makes this layer dearer than a block. Where only some
 tokens matter, it need not compute the others.
 
-Shape suffixes: V chosen tokens, D text width.
+Shape suffixes: B batch, T kept positions, V chosen tokens, D text width.
 """
 
 from collections.abc import Iterator
@@ -26,6 +26,7 @@ class OutputLayer:
 
     def __init__(self, lm: PreTrainedModel) -> None:
         self.lm = lm
+        lm.get_output_embeddings().register_forward_pre_hook(_side_by_side)
         self._tokens_V: Tensor | None = None
         self._some: _SomeTokens | None = None
 
@@ -59,4 +60,13 @@ class _SomeTokens(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """Return the logits."""
-        return F.linear(states, self.weight_VD, self.bias_V)
+        return F.linear(states.contiguous(), self.weight_VD, self.bias_V)
+
+
+def _side_by_side(whole: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Put the kept positions ``[B, T, D]`` of a pass next to each other in memory.
+
+    They are cut out of longer rows; of such, torch multiplies each row apart and reads all
+    weights B times.
+    """
+    return (args[0].contiguous(), *args[1:])

@@ -17,6 +17,7 @@ from userllm.run.assembly import Assembly, assemble
 from userllm.run.finished import Finished, reopen
 from userllm.run.question_work import Asking
 from userllm.run.reference import resolve
+from userllm.run.serving import next_tokens
 from userllm.run.stored_prompt import question_lengths
 from userllm.task.exam import Exam, prompt_lengths
 from userllm.task.protocol import Questions
@@ -132,7 +133,9 @@ def asking_of(one: Contestant, tokens: int) -> Asking:
     written = np.minimum(lengths.events, one.model.context.text_events)
     fixed = float(writer.table.lengths[[0, writer.heading]].sum())
     event = (lengths.prompt - question - fixed) / np.maximum(written, 1.0) * (written > 0)
-    first = replace(lengths, logits=1.0, ranked=0.0)
+    chosen = next_tokens(one.exam)
+    choices = None if chosen is None else len(chosen)
+    first = replace(lengths, logits=1.0, ranked=0.0, tokens=choices)
     return Asking(lengths=first, question=question, event=event, answer=float(tokens))
 
 

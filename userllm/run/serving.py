@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from userllm.context.model import Prefill, TokenBatch, UserLLM, positions
 from userllm.encoder.memory import UserMemory
 from userllm.run.question_work import Kept
 from userllm.run.stored_prompt import StoredPrompt, read_behind, split_question, store
+from userllm.task.answers import AnswerTokens
 from userllm.task.batch import QuestionBatch
 from userllm.task.exam import Exam
 from userllm.task.known_text import KnownBatch, KnownTexts
@@ -35,7 +37,8 @@ class Serving:
     """Answers questions of users whose histories are long enough to be told about.
 
     What is written is always the same, so that methods and what they store can be compared token
-    by token: which token is read costs the same. The likeliest one is looked up all the same.
+    by token: which token is read costs the same. The likeliest one is looked up all the same, of
+    those that :func:`next_tokens` gives, whatever the method.
 
     Args:
         model: Who is asked; in evaluation mode.
@@ -58,7 +61,7 @@ class Serving:
     ) -> None:
         self.model, self.exam, self.asked = model, exam, asked
         self.kept, self.device = kept, device
-        self.tokens_V: Tensor | None = None
+        self.tokens_V = next_tokens(exam)
         self.answer_T = self._fixed_answer(tokens)
         # Answers that are not known in advance leave nothing to read in advance either.
         repeats = exam.known_passes is not None
@@ -113,19 +116,20 @@ class Serving:
 
     def _write(self, prefill: Prefill, known: KnownBatch | None) -> Tensor:
         """Return the last logits, all tokens of the answer but the last one being read."""
-        logits_BV, mask_BS = prefill.logits_BV, prefill.mask_BS
-        keys_at_BS, next_B1 = positions(mask_BS), mask_BS.sum(dim=1, keepdim=True)
+        read, logits_BV = prefill.mask_BS.shape[1], prefill.logits_BV
+        mask_BS = F.pad(prefill.mask_BS, (0, len(self.answer_T) - 1), value=True)
+        at_BS = positions(mask_BS)
         for number, token in enumerate(self.answer_T[:-1].tolist()):
             logits_BV.argmax(dim=1)
-            ids_B1 = torch.full_like(next_B1, token)
-            mask_BS = torch.cat([mask_BS, mask_BS.new_ones(len(mask_BS), 1)], dim=1)
-            keys_at_BS = torch.cat([keys_at_BS, next_B1 + number], dim=1)
+            seen = read + number + 1
+            at_B1 = at_BS[:, seen - 1 : seen]
+            ids_B1 = torch.full_like(at_B1, token)
             logits_BTV = self.model.extend(
                 prefill.cache,
                 ids_B1,
-                mask_BS[:, None, None],
-                next_B1 + number,
-                keys_at_BS,
+                mask_BS[:, None, None, :seen],
+                at_B1,
+                at_BS[:, :seen],
                 tokens_V=self.tokens_V,
                 above_BSD=None if known is None else known.nodes(torch.full_like(ids_B1, number)),
             )
@@ -158,9 +162,8 @@ class Serving:
 
     def _fixed_answer(self, tokens: int) -> Ints:
         """Return the beginning of the longest answer there is, or of the question."""
-        if isinstance(self.exam, RankingExam) and isinstance(self.exam.ranker, TitleScorer):
-            answers = self.exam.ranker.answers
-            self.tokens_V = answers.tokens_V
+        answers = closed_list(self.exam)
+        if answers is not None:
             longest = int(answers.table.lengths.argmax())
             ids_T = answers.table.rows(np.array([longest])).ids_BT[0]
         else:
@@ -168,3 +171,21 @@ class Serving:
             prompt = self.exam.reader(self.asked.users[rows], self.asked.cuts[rows]).prompt
             ids_T = prompt.ids_BT[0, -tokens:]
         return np.resize(ids_T.cpu().numpy(), tokens)
+
+
+def closed_list(exam: Exam) -> AnswerTokens | None:
+    """Return the answers of an exam as tokens; None where they are no closed list of texts."""
+    if isinstance(exam, RankingExam) and isinstance(exam.ranker, TitleScorer):
+        return exam.ranker.answers
+    return None
+
+
+def next_tokens(exam: Exam) -> Tensor | None:
+    """Return the tokens ``[V]`` among which the next one is chosen; None is the whole vocabulary.
+
+    Who writes one of a closed list needs the logits of its tokens alone: the likeliest of them is
+    the same as with all logits. Likelihoods over the vocabulary need all, so that rankings under
+    ``task.softmax=vocabulary`` cost more.
+    """
+    answers = closed_list(exam)
+    return None if answers is None else answers.possible_V

@@ -29,7 +29,8 @@ class AnswerTokens:
             to one). There, what follows the last choice is certain and is not read.
 
     Attributes:
-        tokens_V: Tokens whose logits are needed; None is the whole vocabulary.
+        possible_V: Tokens that occur in some answer: who writes one of them needs no other logits.
+        tokens_V: Tokens whose logits likelihoods need; None is the whole vocabulary.
         column_N: Column of each trie node's token among these logits.
         table: Token ids of each answer, as far as they are chosen.
         paths: The trie nodes of these.
@@ -43,11 +44,11 @@ class AnswerTokens:
         self.table = TokenTable(steps)
         self.trie = Trie(steps)
         self.paths = TokenTable([self.trie.path(answer) for answer in range(len(steps))])
-        self.tokens_V: Tensor | None = None
-        self.column_N = self.trie.token_N
-        if softmax != "vocabulary":
-            tokens_V, self.column_N = np.unique(self.trie.token_N, return_inverse=True)
-            self.tokens_V = torch.from_numpy(tokens_V)
+        possible_V, columns_N = np.unique(self.trie.token_N, return_inverse=True)
+        self.possible_V = torch.from_numpy(possible_V)
+        whole_head = softmax == "vocabulary"
+        self.tokens_V = None if whole_head else self.possible_V
+        self.column_N = self.trie.token_N if whole_head else columns_N
         self.texts = KnownTexts(self.trie)
         self._children: ChildTable | None = None
 
