@@ -17,6 +17,7 @@ CONF = ROOT / "conf"
 GROUPS = (
     "data",
     "encoder",
+    "memory",
     "context",
     "summarizer",
     "lm",

@@ -145,6 +145,7 @@ class Contextualize(_Run):
     split: Literal["leave_last_out", "global_time"]
     history: int
     encoder: Any
+    memory: Any
     context: Any
     lm: Any
     tuning: Any
@@ -208,3 +209,11 @@ EXTRA_KEYS: dict[tuple[str, str], dict[str, Any]] = {
     ("contextualize", "encoder"): {"checkpoint": str | None},
 }
 """Keys of a ``_target_`` node that a verb reads itself and no constructor takes."""
+
+ADDED_KEYS: dict[str, Any] = {"memory": {"_target_": "userllm.memory.states.States"}}
+"""Top-level keys that earlier runs lack, with the value that says what these were."""
+
+
+def says_nothing(key: str, value: Any) -> bool:
+    """Return whether a key has the value that runs without it have."""
+    return key in ADDED_KEYS and value == ADDED_KEYS[key]

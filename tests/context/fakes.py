@@ -1,7 +1,8 @@
 """A user encoder that needs no corpus: fixed random item vectors."""
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from userllm.context.cross_attention import CrossAttention
 from userllm.context.hybrid import Hybrid
@@ -54,6 +55,24 @@ class BagEncoder(nn.Module):
         last_B = (events.mask.sum(dim=1) - 1).clamp(min=0)
         state_BE = vectors_BLE[torch.arange(len(last_B)), last_B]
         return UserMemory(vectors_BLE, events.mask, state_BE)
+
+    @property
+    def item_table(self) -> Tensor:
+        """Return the vectors that items are read with."""
+        return self.table.weight
+
+    @property
+    def item_bias(self) -> Tensor:
+        """Return no preference among the real items."""
+        return F.pad(torch.zeros(ITEMS), (3, 0), value=-torch.inf)
+
+    def item_scores(self, state_BE: Tensor) -> Tensor:
+        """Return one score per item id."""
+        return F.linear(state_BE, self.item_table, self.item_bias)
+
+    def item_flops(self, states: Count) -> Flops:
+        """Return the work of scoring the real items."""
+        return linear(states, ITEMS * USER_DIM)
 
     def vectors(self, events: Count) -> Count:
         """Return one vector per event."""

@@ -127,6 +127,18 @@ def test_padding_is_invisible_to_every_form(kind: str) -> None:
     torch.testing.assert_close(both[1:], single, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["gated", "plain", "literal"])
+def test_a_memory_without_gaps_is_read_without_a_mask(kind: str) -> None:
+    model, ids = make_model(kind), token_rows(2, 5)
+    with torch.no_grad():
+        model.context.bind(memory_of([3, 3]))
+        assert model.context._mask_BU is None
+        quick = model.lm(input_ids=ids).logits
+    model.context.bind(memory_of([3, 3]))
+    assert model.context._mask_BU is not None
+    torch.testing.assert_close(model.lm(input_ids=ids).logits, quick, atol=1e-5, rtol=0.0)
+
+
 def test_the_gates_are_exported_under_the_blocks_they_stand_before() -> None:
     context = make_context("gated", layers=2)
     assert context.per_block() == {"gate": {1: 0.0, 2: 0.0}}

@@ -48,9 +48,24 @@ def _in_hybrid(option: str) -> list[str]:
     return ["context=hybrid", f"context@context.entry={option}", *inner]
 
 
+MEMORIES = {
+    f"{memory} in {context}": [f"memory={memory}", f"context={context}"]
+    for memory in sorted(path.stem for path in (conf_dir() / "memory").glob("*.yaml"))
+    if memory != "states"
+    for context in ("cross_attention", "soft_prompt")
+} | {
+    "candidates alone": ["memory=candidates", "memory.states=false", "memory.titles=false"],
+    "candidates through a perceiver": ["memory=candidates", "context.perceiver_latents=4"],
+    "candidates and the last events": ["memory=candidates", "context.memory_events=2"],
+    "candidates in a hybrid": ["memory=candidates", "context=hybrid"],
+    "more candidates than items": ["memory=candidates", "memory.count=60", "memory.seen=true"],
+}
+
+
 CASES = (
     {option: _spelled(option) for option in OPTIONS}
     | FORMS
+    | MEMORIES
     | {f"hybrid {o}": _in_hybrid(o) for o in OPTIONS if o not in ("hybrid", "cross_attention")}
 )
 
@@ -67,12 +82,12 @@ def composer() -> Composer:
 
 
 @cache
-def node(case: str) -> DictConfig:
-    """Return the config of a case, with sizes that fit the tiny model."""
+def node(case: str, group: str = "context") -> DictConfig:
+    """Return a group's config in a case, with sizes that fit the tiny model."""
     problems, usable = composer().sort_out([*CASES[case], "encoder.heads=2"])
     tree, _, found = composer().resolved(usable)
     assert not [*problems, *found]
-    return OmegaConf.create(tree["context"])
+    return OmegaConf.create(tree[group])
 
 
 def make(case: str) -> UserLLM:
@@ -80,20 +95,21 @@ def make(case: str) -> UserLLM:
     loaded = language_model()
     torch.manual_seed(0)
     encoder = BagEncoder()
-    context = build(
-        node(case),
-        text_dim=32,
-        user_dim=encoder.width,
-        num_blocks=3,
-        tokenizer=loaded.tokenizer,
-        vocabulary=VOCABULARY,
-        catalogue=CATALOGUE,
-    )
+    shapes = {
+        "text_dim": 32,
+        "user_dim": encoder.width,
+        "num_blocks": 3,
+        "tokenizer": loaded.tokenizer,
+        "vocabulary": VOCABULARY,
+        "catalogue": CATALOGUE,
+    }
+    context = build(node(case), **shapes)
     model = UserLLM(
         lm=loaded.model,
         context=context,
         encoder=encoder if context.reads_memory else None,
         item_head=None,
+        memory=build(node(case, "memory"), **shapes) if context.reads_memory else None,
     )
     open_up(context)
     return model.eval()

@@ -5,6 +5,7 @@ from functools import cache
 
 import pytest
 import torch
+from torch import nn
 
 from tests.context.fakes import CATALOGUE, VOCABULARY, histories
 from tests.context.families import token_rows
@@ -15,6 +16,7 @@ from userllm.context.attention import MemoryAttention
 from userllm.context.model import UserLLM, positions
 from userllm.context.work import Lengths, forward_flops
 from userllm.data.gather import EventBatch
+from userllm.tuning.parts import parts_of
 
 PROMPT, ANSWER = 6, 4
 
@@ -136,11 +138,14 @@ def continued(model: UserLLM, prefill, answers_BA: torch.Tensor) -> torch.Tensor
 def test_every_parameter_belongs_to_one_named_part(model: UserLLM) -> None:
     named = [id(p) for part in model.context.parts().values() for p in part]
     assert sorted(named) == sorted(id(p) for p in model.context.parameters())
+    in_model = [id(p) for part in parts_of(model).values() for p in part]
+    assert sorted(in_model) == sorted(id(p) for p in model.parameters())
     assert set(model.context.parts()) <= {"memory", "gates"}
 
 
 def test_every_parameter_learns(model: UserLLM) -> None:
-    named = {name: p for name, p in model.context.named_parameters() if p.numel()}
+    sides = nn.ModuleList([model.context, model.memory])
+    named = {name: p for name, p in sides.named_parameters() if p.numel()}
     if not named:
         pytest.skip("nothing learns")
     events = histories([5, 4])
@@ -162,7 +167,7 @@ def test_prefix_length_is_the_number_of_positions_really_put_in_front(model: Use
             memory = model.read_user(histories([events]))
             prefill = model.prefill(memory, whole(token_rows(1, PROMPT)))
         added = int(prefill.mask_BS.sum()) - PROMPT
-        expected = model.context.prefix_length(float(events))
+        expected = model.context.prefix_length(model.given(float(events)))
         assert added == expected or (events == 0 and added < expected)
 
 

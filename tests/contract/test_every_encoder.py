@@ -20,10 +20,12 @@ from tests.context.test_contexts import whole
 from userllm.build import build
 from userllm.config import conf_dir, load
 from userllm.context.model import UserLLM
+from userllm.data.catalogue import catalogue_of
 from userllm.data.corpus import Corpus, write_corpus
 from userllm.data.gather import EventBatch, HistoryGather
 from userllm.encoder.lit import EncoderModule, WindowBatches, encoder_groups
 from userllm.encoder.load import encoder_inputs, load_encoder
+from userllm.memory.candidates import Candidates
 
 OPTIONS = sorted(path.stem for path in (conf_dir() / "encoder").glob("*.yaml"))
 SETTINGS = ["size=tiny", "history=12"]
@@ -242,6 +244,20 @@ def test_a_run_folder_gives_the_encoder_back(option, corpus, events, tmp_path):
     assert torch.equal(before.state_BE, after.state_BE)
     assert torch.equal(before.vectors_BUE[before.mask_BU], after.vectors_BUE[after.mask_BU])
     assert torch.equal(trained.item_table, loaded.item_table)
+
+
+def test_its_best_items_can_be_candidates(option, corpus, events):
+    encoder = make(option, corpus)
+    given = {"text_dim": 8, "user_dim": encoder.width, "tokenizer": None, "titles": False}
+    memory = Candidates(**given, catalogue=catalogue_of(corpus), count=5, states=False, seen=True)
+    encoded = encoder(events)
+    table, bias = encoder.item_table, encoder.item_bias
+    ids_BC, real_BC = memory.choose(encoded.state_BE, events, table, bias)
+    scores_BI = encoder.item_scores(encoded.state_BE)
+    assert real_BC.all()
+    best_BC = scores_BI.gather(1, ids_BC)
+    torch.testing.assert_close(best_BC, scores_BI.topk(5).values, atol=1e-5, rtol=1e-4)
+    assert memory(encoded, events, encoder).vectors_BUE.shape == (len(ids_BC), 5, encoder.width)
 
 
 def test_a_language_model_reads_it_and_teaches_it(option, corpus, events):

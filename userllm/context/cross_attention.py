@@ -83,11 +83,11 @@ class CrossAttention(nn.Module):
         perceiver_heads: int,
     ) -> None:
         super().__init__()
+        self.memory_events = memory_events
         self.form = form
         self.blocks = chosen_blocks(num_blocks, layers, every_k)
         self.compression = Compression(
             user_dim=user_dim,
-            memory_events=memory_events,
             latents=perceiver_latents,
             layers=perceiver_layers,
             heads=perceiver_heads,
@@ -112,6 +112,7 @@ class CrossAttention(nn.Module):
             [nn.LayerNorm(text_dim) for _ in self.blocks] if form == "literal" else []
         )
         self._keys_values: list[tuple[Tensor, Tensor]] = []
+        # None where no vector is missing: the mask's work is spared then.
         self._mask_BU: Tensor | None = None
 
     def attach(self, model: PreTrainedModel) -> None:
@@ -130,10 +131,13 @@ class CrossAttention(nn.Module):
 
     def bind(self, memory: UserMemory | None) -> None:
         """Compute every block's keys and values, once for all tokens that follow."""
-        self._mask_BU = None if memory is None else memory.mask_BU
-        self._keys_values = (
-            [] if memory is None else [r.keys_values(memory.vectors_BUE) for r in self.stack]
-        )
+        self._mask_BU, self._keys_values = None, []
+        if memory is None:
+            return
+        self._keys_values = [reader.keys_values(memory.vectors_BUE) for reader in self.stack]
+        # Looked at where it is used for many passes: a GPU has to be waited for.
+        if torch.is_grad_enabled() or not bool(memory.mask_BU.all()):
+            self._mask_BU = memory.mask_BU
 
     def prefix(self, memory: UserMemory | None, batch: int) -> None:
         """Nothing stands before the text."""
@@ -188,15 +192,15 @@ class CrossAttention(nn.Module):
         return changed_BTD.to(hidden_BTD.dtype)
 
     def _read(self, index: int, queries_BTD: Tensor) -> Tensor:
-        if self._mask_BU is None:
+        if not self._keys_values:
             return torch.zeros_like(queries_BTD)
         keys, values = self._keys_values[index]
         mask_BU = self._mask_BU
         # Beam search repeats each user's row; the memory is repeated only then.
-        repeats = queries_BTD.shape[0] // mask_BU.shape[0]
+        repeats = queries_BTD.shape[0] // keys.shape[0]
         if repeats > 1:
             keys, values = keys.repeat_interleave(repeats, 0), values.repeat_interleave(repeats, 0)
-            mask_BU = mask_BU.repeat_interleave(repeats, 0)
+            mask_BU = None if mask_BU is None else mask_BU.repeat_interleave(repeats, 0)
         read_BTD: Tensor = self.stack[index](queries_BTD, (keys, values), mask_BU)
         return read_BTD
 

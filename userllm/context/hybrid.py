@@ -25,6 +25,7 @@ class Hybrid(nn.Module):
         self.entry = entry
         self.text_events = text_events
         self.reads_memory = entry.reads_memory
+        self.memory_events = entry.memory_events
         self.summarizer = entry.summarizer
 
     def attach(self, model: PreTrainedModel) -> None:

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from userllm.context.memory import last_events
-from userllm.context.name_vectors import name_vectors
 from userllm.context.protocol import ContextFlops
-from userllm.context.token_scale import token_scale
 from userllm.cost.flops import Count, Flops, linear, weight_count
 from userllm.data.catalogue import Catalogue
 from userllm.data.gather import EventBatch
 from userllm.data.vocabulary import PAD, UNKNOWN, Vocabulary
 from userllm.encoder.memory import UserMemory
+from userllm.lm.name_vectors import name_vectors
+from userllm.lm.token_scale import token_scale
 from userllm.summarizer.protocol import Summarizer
 
 Field = Literal["item", "category", "rating"]
@@ -54,6 +54,7 @@ class ItemTokens(nn.Module):
     text_events = 0
     reads_memory = False
     summarizer: Summarizer | None = None
+    memory_events: int | None = None
 
     def __init__(
         self,

@@ -3,9 +3,11 @@
 Shape suffixes: B batch, U user vectors, E user width.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from userllm.cost.flops import Count
 from userllm.data.gather import EventBatch
 from userllm.encoder.memory import UserMemory
 
@@ -17,6 +19,11 @@ def last_vectors(memory: UserMemory, count: int | None) -> UserMemory:
     index_BU, kept_BU = _last(memory.mask_BU, count)
     index_BUE = index_BU[:, :, None].expand(-1, -1, memory.vectors_BUE.shape[2])
     return UserMemory(memory.vectors_BUE.gather(1, index_BUE), kept_BU, memory.state_BE)
+
+
+def kept_vectors(vectors: Count, count: int | None) -> Count:
+    """Return how many of so many vectors :func:`last_vectors` keeps."""
+    return vectors if count is None else np.minimum(vectors, count)
 
 
 def last_events(events: EventBatch, count: int) -> EventBatch:

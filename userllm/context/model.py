@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import Cache, DynamicCache, GenerationConfig, PreTrainedModel
 
 from userllm.context.item_head import ItemHead
+from userllm.context.memory import kept_vectors, last_vectors
 from userllm.context.output_layer import OutputLayer
 from userllm.context.protocol import Context
 from userllm.context.trunk import Trunk
@@ -20,6 +21,8 @@ from userllm.cost.flops import Count
 from userllm.data.gather import EventBatch
 from userllm.encoder.memory import UserMemory
 from userllm.encoder.protocol import UserEncoder
+from userllm.memory.protocol import Memory
+from userllm.memory.states import States
 
 
 @dataclass
@@ -54,6 +57,7 @@ class UserLLM(nn.Module):
         context: How the user reaches it.
         encoder: Makes user vectors; None for contexts without memory.
         item_head: Ranks the catalogue from the last prompt position; None without that scorer.
+        memory: Which vectors the context is given of a user; None is the encoder's own.
 
     Attributes:
         trunk: The blocks that need not read a repeated text again; None where all must. The
@@ -68,25 +72,33 @@ class UserLLM(nn.Module):
         context: Context,
         encoder: UserEncoder | None,
         item_head: ItemHead | None,
+        memory: Memory | None = None,
     ) -> None:
         super().__init__()
         self.lm = lm
         self.context = context
         self.encoder = encoder
         self.item_head = item_head
+        self.memory: Memory = States() if memory is None else memory
         self.output_layer = OutputLayer(lm)
         self.trunk: Trunk | None = None
         self._bound: UserMemory | None = None
         context.attach(lm)
+        self.memory.attach(lm)
 
     def read_user(self, events: EventBatch) -> UserMemory | None:
         """Return what the context reads of a batch of histories; None where it reads nothing."""
-        encoded = None if self.encoder is None else self.encoder(events)
-        return self.context.compress(encoded, events)
+        if self.encoder is None:
+            return self.context.compress(None, events)
+        encoded = last_vectors(self.encoder(events), self.context.memory_events)
+        return self.context.compress(self.memory(encoded, events, self.encoder), events)
 
     def given(self, events: Count) -> Count:
         """Return how many vectors the context is given for so many events."""
-        return events if self.encoder is None else self.encoder.vectors(events)
+        if self.encoder is None:
+            return events
+        states = kept_vectors(self.encoder.vectors(events), self.context.memory_events)
+        return self.memory.vectors(states)
 
     def answer_logits(
         self,

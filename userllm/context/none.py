@@ -16,6 +16,7 @@ class NoMemory(nn.Module):
     text_events = 0
     reads_memory = False
     summarizer: Summarizer | None = None
+    memory_events: int | None = None
 
     def attach(self, model: PreTrainedModel) -> None:
         """Nothing to connect."""

@@ -3,17 +3,21 @@
 Shape suffixes: B batch, U user vectors (one), D text width, E user width.
 """
 
+from typing import cast
+
 import numpy as np
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from userllm.context.projector import Projector
-from userllm.context.protocol import ContextFlops
-from userllm.context.token_scale import token_scale
+from userllm.context.protocol import Context, ContextFlops
 from userllm.cost.flops import Count, Flops
 from userllm.data.gather import EventBatch
 from userllm.encoder.memory import UserMemory
 from userllm.errors import UserError
+from userllm.lm.token_scale import token_scale
+from userllm.memory.protocol import Memory
+from userllm.memory.states import States
 from userllm.summarizer.protocol import Summarizer
 
 
@@ -31,6 +35,7 @@ class OneToken(nn.Module):
     text_events = 0
     reads_memory = True
     summarizer: Summarizer | None = None
+    memory_events: int | None = None
 
     def __init__(self, *, text_dim: int, user_dim: int, hidden_width: int | None) -> None:
         super().__init__()
@@ -83,3 +88,18 @@ class OneToken(nn.Module):
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """All parameters count as projection."""
         return {"memory": list(self.parameters())}
+
+
+def refuse_unread(context: Context, memory: Memory) -> None:
+    """Refuse vectors that stand between the encoder and a context that would not read them.
+
+    Raises:
+        UserError: The context reads the state of a history, and the memory adds to its vectors.
+    """
+    readers = cast(nn.Module, context).modules()
+    if not isinstance(memory, States) and any(isinstance(one, OneToken) for one in readers):
+        raise UserError(
+            "context=one_token reads the encoder's state and no other vector, but memory is "
+            f"{type(memory).__name__}. Expected memory=states, or another context such as "
+            "context=soft_prompt."
+        )

@@ -43,11 +43,13 @@ class Context(Protocol):
     Attributes:
         text_events: How many of the last events are written into the prompt.
         reads_memory: Whether an encoder is needed at all.
+        memory_events: How many of the encoder's last vectors it asks for; None is all.
         summarizer: Who writes the summary that stands in the prompt; None writes none.
     """
 
     text_events: int
     reads_memory: bool
+    memory_events: int | None
     summarizer: Summarizer | None
 
     def attach(self, model: PreTrainedModel) -> None:

@@ -10,10 +10,10 @@ from transformers import PreTrainedModel
 from userllm.context.compression import Compression
 from userllm.context.projector import Projector
 from userllm.context.protocol import ContextFlops
-from userllm.context.token_scale import token_scale
 from userllm.cost.flops import Count, Flops
 from userllm.data.gather import EventBatch
 from userllm.encoder.memory import UserMemory
+from userllm.lm.token_scale import token_scale
 from userllm.summarizer.protocol import Summarizer
 
 
@@ -52,9 +52,9 @@ class SoftPrompt(nn.Module):
         perceiver_heads: int,
     ) -> None:
         super().__init__()
+        self.memory_events = memory_events
         self.compression = Compression(
             user_dim=user_dim,
-            memory_events=memory_events,
             latents=perceiver_latents,
             layers=perceiver_layers,
             heads=perceiver_heads,

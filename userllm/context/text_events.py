@@ -48,6 +48,7 @@ class TextEvents(nn.Module):
     text_events = 0
     reads_memory = False
     summarizer: Summarizer | None = None
+    memory_events: int | None = None
     vectors_IW: Tensor
 
     def __init__(

@@ -11,6 +11,7 @@ from userllm.context.protocol import Context
 from userllm.cost.flops import Count, Flops, attention, learned_share, linear, weight_count
 from userllm.encoder.protocol import UserEncoder
 from userllm.lm.blocks import decoder_blocks
+from userllm.memory.protocol import Memory
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,11 @@ def _pieces(model: UserLLM, lengths: Lengths) -> Iterator[_Piece]:
     if model.encoder is not None:
         work = model.encoder.flops(lengths.events)
         yield _Piece("encoder", work, encoder_learns, 1.0 * encoder_learns)
-    context_learns = _learns(context)
+        yield from _between(model, model.encoder)
+    context_learns, memory_learns = _learns(context), _learns(model.memory)
     if np.any(user_side.memory.total):
-        inputs = encoder_learns or (context_learns and user_side.learned_inputs)
+        own_inputs = memory_learns or (context_learns and user_side.learned_inputs)
+        inputs = encoder_learns or own_inputs
         yield _Piece("memory", user_side.memory, inputs, 1.0 * context_learns)
     if np.any(user_side.reading.total):
         yield _Piece("reading", user_side.reading, context_learns, 1.0 * context_learns)
@@ -128,6 +131,14 @@ def _pieces(model: UserLLM, lengths: Lengths) -> Iterator[_Piece]:
         yield _Piece("blocks", work, number >= first, learned_share(block))
     head_learns = _learns(model.lm.get_output_embeddings())
     yield _Piece("head", head_work(model, lengths), True, 1.0 * head_learns)
+
+
+def _between(model: UserLLM, encoder: UserEncoder) -> Iterator[_Piece]:
+    """Yield the work between encoder and context, where there is any."""
+    between = model.memory.flops(encoder)
+    if np.any(between.choosing.total):
+        yield _Piece("candidates", between.choosing, False, 0.0)
+        yield _Piece("candidates", between.making, False, 1.0 * _learns(model.memory))
 
 
 def head_work(model: UserLLM, lengths: Lengths) -> Flops:
@@ -160,10 +171,11 @@ def _first_gradient(model: UserLLM, user_block: int | None) -> int:
     blocks = decoder_blocks(model.lm)
     learning = [number for number, block in enumerate(blocks) if _learns(block)]
     embeddings = [0] if _learns(model.lm.get_input_embeddings()) else []
-    user_learns = _learns(model.context) or (model.encoder is not None and _learns(model.encoder))
+    encoder_learns = model.encoder is not None and _learns(model.encoder)
+    user_learns = encoder_learns or _learns(model.memory) or _learns(model.context)
     user = [user_block] if user_block is not None and user_learns else []
     return min([*learning, *embeddings, *user], default=len(blocks))
 
 
-def _learns(module: nn.Module | UserEncoder | Context) -> bool:
+def _learns(module: nn.Module | UserEncoder | Memory | Context) -> bool:
     return any(p.requires_grad for p in module.parameters())

@@ -10,7 +10,16 @@ from userllm.report import units
 PAPER_TOKENS = {50: 21.9, 100: 42.2, 200: 78.1}
 """Events to the paper's "FLOPs reduction", which is a ratio of prompt tokens (Table 4)."""
 
-PARTS = ("encoder", "perceiver", "keys and values", "projection", "reading", "blocks", "head")
+PARTS = (
+    "encoder",
+    "candidates",
+    "perceiver",
+    "keys and values",
+    "projection",
+    "reading",
+    "blocks",
+    "head",
+)
 """Parts of a question's work, in the order in which it is done."""
 
 SHORT = {

@@ -1,11 +1,16 @@
 """What sets two rows of one table apart, in as few words as possible."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-# Labels and places: they change nothing about what was computed.
+from userllm.schema import says_nothing
+
 LABELS = ("name", "group", "paths", "logger", "threads", "hydra")
+"""Top-level keys that label a run or say where it goes, and change nothing in its outcome."""
+NO_PART = ("cache", "profiler")
+"""Where a copy is kept and what is watched is no part of what a run is, at any depth."""
+_NOT_CELL = ("seed", *NO_PART)
 # Groups a table's heading already says, or that only label the run.
 # The task is said where one of the runs learned several, and its table is of one of them.
 _SILENT_GROUPS = {*LABELS, "data", "split", "experiment", "study", "debug"}
@@ -15,10 +20,16 @@ def identity(run: Mapping[str, Any]) -> str:
     """Return one string that is equal for runs which differ in nothing but the seed.
 
     Every key called ``seed`` is left out, at any depth, because interpolations copy the run's
-    seed into the parts that draw random numbers.
+    seed into the parts that draw random numbers. So is the data's config: whether two runs had the
+    same data is told by its hash, wherever it lay on their machines.
     """
-    config = {key: value for key, value in run["config"].items() if key not in LABELS}
-    return json.dumps([run["verb"], _without_seed(config)], sort_keys=True, ensure_ascii=False)
+    config = {
+        key: value
+        for key, value in run["config"].items()
+        if key not in (*LABELS, "data") and not says_nothing(key, value)
+    }
+    told = [run["verb"], _without(_NOT_CELL, config)]
+    return json.dumps(told, sort_keys=True, ensure_ascii=False)
 
 
 def differing_settings(runs: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> list[str]:
@@ -87,7 +98,7 @@ def _leaves(node: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
         yield prefix, node if isinstance(node, str) else json.dumps(node, ensure_ascii=False)
         return
     for key, value in node.items():
-        if key not in ("seed", "_target_") and (prefix or key not in LABELS):
+        if key not in (*_NOT_CELL, "_target_") and (prefix or key not in LABELS):
             yield from _leaves(value, f"{prefix}.{key}" if prefix else key)
 
 
@@ -96,11 +107,11 @@ def _typed(run: Mapping[str, Any]) -> list[str]:
     return [override.partition("=")[0].lstrip("+~") for override in run["overrides"]]
 
 
-def _without_seed(node: Any) -> Any:
-    """Copy ``node`` without the keys called ``seed``."""
+def _without(keys: Collection[str], node: Any) -> Any:
+    """Copy ``node`` without some keys, at any depth."""
     if isinstance(node, Mapping):
-        return {key: _without_seed(value) for key, value in node.items() if key != "seed"}
-    return [_without_seed(value) for value in node] if isinstance(node, list) else node
+        return {key: _without(keys, value) for key, value in node.items() if key not in keys}
+    return [_without(keys, value) for value in node] if isinstance(node, list) else node
 
 
 def _shorten(keys: set[str]) -> dict[str, str]:

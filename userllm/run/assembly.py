@@ -12,6 +12,7 @@ from pytorch_lightning import seed_everything
 from userllm.build import build
 from userllm.context.item_head import ItemHead
 from userllm.context.model import UserLLM
+from userllm.context.one_token import refuse_unread
 from userllm.context.protocol import Context
 from userllm.context.trunk import trunk_of
 from userllm.data.corpus import Corpus
@@ -20,6 +21,7 @@ from userllm.encoder.protocol import UserEncoder
 from userllm.errors import UserError
 from userllm.lm.blocks import decoder_blocks, token_width
 from userllm.lm.protocol import LoadedLM
+from userllm.memory.protocol import Memory
 from userllm.run.folder import read_result
 from userllm.run.launch import ensure
 from userllm.run.reference import resolve
@@ -72,6 +74,7 @@ def assemble(cfg: DictConfig, choices: Mapping[str, str]) -> Assembly:
     with torch.device("meta"):
         # A mistake in the context shows before an encoder is pretrained for it.
         outline = _context(cfg, loaded, corpus)
+        _memory(cfg, loaded, corpus, outline)
     material = Material(
         corpus=corpus,
         split=corpus.split(cfg.split),
@@ -97,6 +100,7 @@ def assemble(cfg: DictConfig, choices: Mapping[str, str]) -> Assembly:
         context=context,
         encoder=encoder,
         item_head=_item_head(cfg, exams, corpus, width, encoder),
+        memory=_memory(cfg, loaded, corpus, context),
     )
     build(cfg.tuning).apply(model)
     if cfg.training.reuse_text:
@@ -120,15 +124,28 @@ def _refuse_nobody(exam: Exam, material: Material, part: Part) -> None:
 
 
 def _context(cfg: DictConfig, loaded: LoadedLM, corpus: Corpus) -> Context:
-    context: Context = build(
-        cfg.context,
-        text_dim=token_width(loaded.model),
-        user_dim=cfg.encoder.width,
-        num_blocks=len(decoder_blocks(loaded.model)),
-        tokenizer=loaded.tokenizer,
-        **encoder_inputs(corpus),
-    )
+    context: Context = build(cfg.context, **_shapes(cfg, loaded, corpus))
     return context
+
+
+def _memory(cfg: DictConfig, loaded: LoadedLM, corpus: Corpus, context: Context) -> Memory | None:
+    """Return which vectors the context is given; None where it reads none."""
+    if not context.reads_memory:
+        return None
+    memory: Memory = build(cfg.memory, **_shapes(cfg, loaded, corpus))
+    refuse_unread(context, memory)
+    return memory
+
+
+def _shapes(cfg: DictConfig, loaded: LoadedLM, corpus: Corpus) -> dict[str, Any]:
+    """Return what contexts and memories are built from besides their config."""
+    return {
+        "text_dim": token_width(loaded.model),
+        "user_dim": cfg.encoder.width,
+        "num_blocks": len(decoder_blocks(loaded.model)),
+        "tokenizer": loaded.tokenizer,
+        **encoder_inputs(corpus),
+    }
 
 
 def _summaries(context: Context, corpus: Corpus) -> Summaries | None:

@@ -12,6 +12,7 @@ from userllm.run.assembly import Assembly, assemble, method_of
 from userllm.run.costing import Trained
 from userllm.run.folder import read_result
 from userllm.run.reference import resolve
+from userllm.schema import ADDED_KEYS
 from userllm.training.weights import check_weights, read_weights
 
 
@@ -42,7 +43,7 @@ def reopen(cfg: DictConfig) -> Finished:
     """
     folder = resolve(cfg.run, Path(cfg.paths.runs), "contextualize")
     result = read_result(folder)
-    config = OmegaConf.load(folder / "config.yaml")
+    config = OmegaConf.merge(ADDED_KEYS, OmegaConf.load(folder / "config.yaml"))
     assert isinstance(config, DictConfig)
     for key in ("evaluation", "cost", "paths", "threads"):
         if cfg.get(key) is not None:

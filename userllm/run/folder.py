@@ -17,14 +17,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from userllm.report.settings import LABELS, NO_PART
 from userllm.run.manifest import Redactor
 from userllm.run.whole import damage, inventory, needed
-
-NOT_IDENTITY = {"name", "group", "paths", "logger", "threads", "hydra"}
-"""Top-level keys that label a run or say where it goes, and change nothing in its outcome."""
-
-NO_PART = {"cache", "profiler"}
-"""Where a copy is kept and what is watched is no part of what a run is, at any depth."""
+from userllm.schema import says_nothing
 
 SIZE_IS_READ_ELSEWHERE = {"prepare", "pretrain"}
 """Verbs whose ``size`` only feeds interpolations: what they use of it is in the other keys."""
@@ -146,8 +142,12 @@ class RunFolder:
 
 def identity(verb: str, config: DictConfig | Mapping[str, Any]) -> str:
     """Return 8 hex digits that are equal exactly when two configs ask for the same outcome."""
-    ignored = NOT_IDENTITY | ({"size"} if verb in SIZE_IS_READ_ELSEWHERE else set())
-    kept = {key: value for key, value in _plain(config).items() if key not in ignored}
+    ignored = {*LABELS, *(["size"] if verb in SIZE_IS_READ_ELSEWHERE else [])}
+    kept = {
+        key: value
+        for key, value in _plain(config).items()
+        if key not in ignored and not says_nothing(key, value)
+    }
     text = json.dumps(_canonical(kept), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 

@@ -42,20 +42,22 @@ def outline(config: Mapping[str, Any], *, head_items: int) -> UserLLM | None:
     if lm is None:
         return None
     with torch.device("meta"):
-        context: Context = build(
-            _without_sentences(config["context"]),
-            text_dim=token_width(lm),
-            user_dim=config["encoder"]["width"],
-            num_blocks=len(decoder_blocks(lm)),
-            tokenizer=byte_tokenizer(),
+        shapes = {
+            "text_dim": token_width(lm),
+            "user_dim": config["encoder"]["width"],
+            "num_blocks": len(decoder_blocks(lm)),
+            "tokenizer": byte_tokenizer(),
             **_inputs(1, 1, 1),
-        )
+        }
+        context: Context = build(_without_sentences(config["context"]), **shapes)
+        memory = build(config["memory"], **shapes) if context.reads_memory else None
         head = _item_head(config, head_items, token_width(lm)) if head_items else None
     encoder = None
     if context.reads_memory:
-        # Reading a history costs the same whatever the number of items.
+        # Reading a history costs the same whatever the number of items. Choosing candidates does
+        # not, but is little beside a language model: 2·I·E, and is left out.
         encoder = encoder_outline(config["encoder"], items=1, categories=1, ratings=1)
-    model = UserLLM(lm=lm, context=context, encoder=encoder, item_head=head)
+    model = UserLLM(lm=lm, context=context, encoder=encoder, item_head=head, memory=memory)
     build(config["tuning"]).apply(model)
     return model
 

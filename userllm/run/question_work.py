@@ -26,8 +26,8 @@ model's own keys and values of the history as text."""
 
 DONE = {
     "nothing": (),
-    "memory": ("encoder", "perceiver"),
-    "keys and values": ("encoder", "perceiver", "keys and values"),
+    "memory": ("encoder", "candidates", "perceiver"),
+    "keys and values": ("encoder", "candidates", "perceiver", "keys and values"),
     "prompt": (),
 }
 """What is stored to the parts of a question's work that were done before."""
@@ -138,9 +138,12 @@ def append_flops(model: UserLLM, asking: Asking, kept: Kept) -> Count | None:
             work = model.encoder.append_flops(asking.lengths.events).total
         else:
             work = model.encoder.flops(lengths.events).total
+        between = model.memory.flops(model.encoder)
+        work = work + between.choosing.total + between.making.total
     work = work + _compression_flops(model, lengths)
     if kept == "keys and values":
-        new = model.context.vectors(1.0) if np.any(_compression_flops(model, lengths)) else 1.0
+        compressed = np.any(_compression_flops(model, lengths))
+        new = model.context.vectors(1.0) if compressed else model.memory.vectors(1.0)
         for reader in _readers(model):
             work = work + linear(new, weight_count(reader)).total
     return work

@@ -29,6 +29,7 @@ PARTS = {
     "encoder": "encoder",
     "encoder.heads": "softmax, heads",
     "model.encoder": "encoder",
+    "model.memory": "context",
     "model.context": "context",
     "model.lm": "language model",
     "model.lm.lm_head": "softmax, heads",

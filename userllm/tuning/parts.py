@@ -25,11 +25,13 @@ class Tuning(Protocol):
 
 def parts_of(model: UserLLM) -> dict[str, list[nn.Parameter]]:
     """Return every parameter of the model under its part, each once."""
+    of_context = model.context.parts()
     named = {
         "lora": [p for name, p in model.lm.named_parameters() if ".lora_" in name],
         "lm": list(model.lm.parameters()),
         "encoder": [] if model.encoder is None else list(model.encoder.parameters()),
-        **model.context.parts(),
+        **of_context,
+        "memory": [*of_context.get("memory", []), *model.memory.parameters()],
         "head": [] if model.item_head is None else list(model.item_head.parameters()),
     }
     taken: set[int] = set()

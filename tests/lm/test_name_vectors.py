@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from userllm.context import name_vectors as module
-from userllm.context.name_vectors import name_vectors
-from userllm.context.token_scale import token_scale
+from userllm.lm import name_vectors as module
+from userllm.lm.name_vectors import name_vectors
 from userllm.lm.tiny import TinyLM
+from userllm.lm.token_scale import token_scale
 
 LOADED = TinyLM(width=32, layers=1, heads=4, seed=0).load()
 TABLE = LOADED.model.get_input_embeddings().weight.detach()

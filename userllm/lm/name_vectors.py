@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from userllm.context.token_scale import TokenScale
+from userllm.lm.token_scale import TokenScale
 
 CHUNK = 16384
 """Names tokenized at once; a tokenizer's own record of a name is far larger than its ids."""

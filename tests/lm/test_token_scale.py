@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.context.families import VOCAB, families, tiny_model
-from userllm.context.token_scale import token_scale
+from userllm.lm.token_scale import token_scale
 
 
 @pytest.mark.parametrize("family", families())
