@@ -7,6 +7,7 @@ import pytest
 from userllm.errors import UserError
 from userllm.metric.interval import interval
 from userllm.report.comparison import build_tables
+from userllm.report.notes import notes
 from userllm.report.results import load
 
 
@@ -122,8 +123,47 @@ def test_a_copy_of_a_run_counts_once(fake_runs):
 def test_two_results_of_one_cell_that_disagree_are_refused(fake_runs):
     fake_runs.finished("none")
     fake_runs.finished("none", copy="again", right=0.9)
-    with pytest.raises(UserError, match=r"the same run \(seed 0\) and disagree on none"):
+    with pytest.raises(
+        UserError, match=r"none on favorite_category, seed 0: accuracy 0\.49\d+ and 0\.9;"
+    ):
         table_of(fake_runs)
+
+
+def test_all_that_disagrees_is_named_at_once_with_its_folders(fake_runs):
+    for context in ("none", "hybrid"):
+        fake_runs.finished(context)
+        fake_runs.finished(context, copy="again", right=0.9)
+    with pytest.raises(UserError) as refused:
+        table_of(fake_runs)
+    assert all(str(folder) in str(refused.value) for folder in fake_runs.folders)
+
+
+def test_equal_means_of_other_users_disagree(fake_runs):
+    fake_runs.finished("none")
+    file = fake_runs.finished("none", copy="again") / "per_user.parquet"
+    frame = pl.read_parquet(file)
+    own = pl.col("method") == "none"
+    flipped = pl.when(own).then(pl.col("accuracy").reverse().over("method"))
+    frame.with_columns(flipped.otherwise("accuracy").alias("accuracy")).write_parquet(file)
+    with pytest.raises(UserError, match=r"seed 0: other values of \d+ of 120 users"):
+        table_of(fake_runs)
+
+
+def test_a_copy_that_took_other_time_is_said_to(fake_runs):
+    fake_runs.finished("none")
+    fake_runs.finished("none", copy="again", cost={"training_seconds": 99.0})
+    table = table_of(fake_runs)
+    assert table.models[0].cost["training_seconds"] == 40.5
+    assert any("(training_seconds 40.5 and 99.0)" in note for note in notes(table))
+
+
+def test_a_copy_from_a_machine_with_other_places_counts_once(fake_runs):
+    fake_runs.finished("none")
+    places = {"data": {"name": "movielens_100k", "dir": "there"}, "lm": {"cache": "here"}}
+    places["lm"] |= {"_target_": "userllm.lm.tiny.TinyLM", "width": 256}
+    fake_runs.finished("none", copy="again", config=places)
+    (row,) = table_of(fake_runs).models
+    assert len(row.runs) == 1
 
 
 def test_the_difference_to_the_baseline_is_paired(fake_runs):

@@ -40,8 +40,7 @@ def test_rows_that_learned_nothing_are_left_out(fake_runs):
     fake_runs.finished("none")
     record(fake_runs.finished("hybrid"), ["5,train/loss,2.5", "10,train/loss,2.0"])
     (table,) = build_tables([load(folder) for folder in fake_runs.folders])
-    drawn = chart(table).to_dict()
-    (values,) = drawn["datasets"].values()
+    (values,) = chart(table).datasets.values()
     assert {value["row"] for value in values} == {"hybrid"}
 
 

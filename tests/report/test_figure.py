@@ -1,15 +1,18 @@
 import json
 
+import altair as alt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from userllm.report import figure
+from userllm.report import figure, history_figure
 from userllm.report.comparison import build_tables
 from userllm.report.labels import Box, box_of, place
+from userllm.report.panel import alone
 from userllm.report.pareto import pareto_front
 from userllm.report.results import load
 from userllm.report.scales import log_domain, log_ticks
+from userllm.report.style import PRINT
 
 TOKENS, FLOPS, LATENCY = figure.AXES
 POINTS = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=12)
@@ -68,7 +71,7 @@ def test_rows_without_a_cost_are_not_drawn(fake_runs):
     fake_runs.finished("hybrid")
     fake_runs.finished("soft_prompt")
     (table,) = build_tables([load(folder) for folder in fake_runs.folders])
-    drawn = json.dumps(figure.chart(table, FLOPS).to_dict())
+    drawn = json.dumps(figure.chart(table, FLOPS).datasets)
     assert '"hybrid"' in drawn
     assert '"label": "none"' not in drawn
 
@@ -87,6 +90,13 @@ def test_a_png_is_a_png_and_its_specification_json(table):
     charts = [figure.chart(table, axis) for axis in figure.AXES]
     assert figure.png(charts).startswith(b"\x89PNG")
     assert json.loads(json.dumps(figure.specification(charts)))["vconcat"]
+
+
+def test_specifications_are_vega_lite(table):
+    charts = [figure.chart(table, axis) for axis in figure.AXES]
+    for drawn in (figure.specification(charts), figure.specification(charts[:1])):
+        alt.VConcatChart.from_dict(drawn)
+    alt.LayerChart.from_dict(alone(history_figure.chart(table), PRINT))
 
 
 def test_the_svg_names_no_outside_address(table):

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from userllm.report import figure, gates
+from userllm.report import figure, gates, series
 from userllm.report.comparison import build_tables
 from userllm.report.extras import extra
 from userllm.report.results import load
@@ -47,9 +47,26 @@ def test_gates_are_averaged_over_seeds_and_rows_without_are_left_out(gated):
 
 
 def test_the_size_of_a_gate_is_drawn_whatever_its_sign(gated):
-    drawn = json.dumps(gates.chart(gated).to_dict())
+    drawn = json.dumps(gates.chart(gated).datasets)
     assert drawn.count('"gate": 0.2') == 2
     assert '"gate": -' not in drawn
+
+
+def test_the_best_rows_with_gates_are_drawn_in_colours_of_their_own(fake_runs):
+    for events in range(9):
+        name = f"context.events={events}"
+        config = {"context": {"_target_": "userllm.context.hybrid.Hybrid", "events": events}}
+        fake_runs.finished("hybrid", overrides=(name,), config=config, right=0.8)
+    add(fake_runs.finished("cross_attention"), per_block={"gate": {"3": 0.2}})
+    add(fake_runs.finished("soft_prompt"), per_block={"gate": {"3": 0.1}})
+    table = tables(fake_runs)[0]
+    labels = [
+        row.label for row in series.drawn_rows(table, lambda r: r.label in gates.gates_of(table))
+    ]
+    assert labels == ["cross_attention", "soft_prompt"]
+    scale = gates.chart(table).body["layer"][0]["encoding"]["color"]["scale"]
+    assert scale["domain"] == labels
+    assert len(set(scale["range"])) == 2
 
 
 def test_a_table_without_gates_has_no_such_figure(fake_runs):

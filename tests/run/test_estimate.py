@@ -56,6 +56,17 @@ def test_frozen_weights_cost_less(told):
     assert costs == sorted(costs, reverse=True)
 
 
+def test_a_kept_trunk_costs_less(told):
+    words = ["context=cross_attention", "context.layers=1", "tuning=encoder", "training.flops=null"]
+    kept, anew = (told(*words, f"training.reuse_text={keep}") for keep in ("true", "false"))
+    assert kept.training < anew.training
+    assert kept.evaluation < anew.evaluation
+    text = [
+        told("context=text_prompt", f"training.reuse_text={keep}") for keep in ("true", "false")
+    ]
+    assert text[0] == text[1]
+
+
 def test_a_budget_is_what_is_spent(told):
     assert told(CELL, "method=tp", "training.flops=1e12").training == 1e12
 
@@ -101,6 +112,16 @@ def test_a_study_s_bill_counts_each_encoder_once(told):
     assert whole.runs == 4
     training = sum(cell.training for cell in cells)
     assert whole.training == pytest.approx(training + cells[0].pretraining)
+
+
+def test_the_bill_of_a_search_is_that_of_all_its_trials(told):
+    search, _ = bills("search_contextualize", "contextualize")
+    one = told("study=search_contextualize")
+    assert search.runs == 16
+    assert search.training == pytest.approx(16 * one.training + one.pretraining)
+    encoders, _ = bills("search_pretrain", "pretrain", ["hydra.sweeper.trials=3"])
+    assert encoders.runs == 3
+    assert encoders.flops > 0
 
 
 def test_every_study_asks_a_question_in_one_line():

@@ -1,16 +1,20 @@
 import csv
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hydra.core.utils import JobReturn, JobStatus
 
+from userllm.cli import main
+from userllm.config import Composer
 from userllm.errors import UserError
 from userllm.run.launch import Outcome
 from userllm.run.search.ending import best_of, short_names
 from userllm.run.search.loop import search
 from userllm.run.search.memory import Memory
 from userllm.run.search.objective import curve, value_of
+from userllm.run.search.overview import overview
 from userllm.run.search.pruning import Watch
 from userllm.run.search.settings import Settings
 from userllm.run.search.space import distributions, rounded, split
@@ -195,6 +199,21 @@ def test_a_failed_trial_is_tried_again_with_the_same_values(tmp_path):
     after = trials_of(settings)
     assert all(trial.state == "complete" for trial in after.values())
     assert all(after[number].params == trial.params for number, trial in failed.items())
+
+
+def test_a_dry_run_counts_the_trials_that_are_over_and_writes_nothing(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    words = ["study=search_pretrain", "size=tiny", "hydra.sweeper.trials=9"]
+    before = overview(Composer("pretrain"), words)
+    assert (before.over, before.left) == ({}, 9)
+    assert not list(tmp_path.iterdir())
+    search(replace(before.settings, trials=4), Machine(tmp_path))
+    assert main(["sweep", *words, "--dry-run"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "9 trials: 4 complete; 5 to do" in printed
+    assert "what is left, none stopped early: " in printed
 
 
 def test_two_processes_never_choose_the_next_trial(tmp_path):

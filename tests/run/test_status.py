@@ -8,7 +8,7 @@ import pytest
 from userllm.cli import main
 from userllm.run.folder import read_status
 from userllm.run.planned import state_of
-from userllm.run.progress import Progress, read_progress, seconds_left
+from userllm.run.progress import Progress, read_progress, record_steps, seconds_left
 
 RESULT = {
     "outcomes": [
@@ -53,6 +53,15 @@ def test_the_table_says_how_far_each_run_is(make, capsys):
     assert "about 2.00 min of work" in printed
 
 
+def test_a_budget_in_flops_shows_the_steps_that_it_pays_for(make, capsys):
+    folder = make("cut-00000002", "interrupted", steps=20)
+    (folder / "config.yaml").write_text("training:\n  steps: 40\n  flops: 1.0e+12\n")
+    assert read_progress(folder, "").steps is None
+    record_steps(folder, 1234)
+    assert main(["status", "contextualize/*"]) == 0
+    assert "21 of 1,234" in capsys.readouterr().out
+
+
 def test_runs_of_a_sweep_are_known_before_they_start(pretrain, tmp_path, capsys):
     assert pretrain("-m", "group=grid", "seed=0,1") == 0
     plan = json.loads((tmp_path / "runs" / "studies" / "grid.plan.json").read_text())
@@ -80,8 +89,8 @@ def test_a_word_that_names_nothing_is_bad_input(tmp_path, monkeypatch, capsys):
     assert "no study" in capsys.readouterr().err
 
 
-def of(state, seconds=0.0):
-    return Progress(folder=None, label="", state=state, seconds=seconds)
+def of(state, seconds=0.0, **steps):
+    return Progress(folder=None, label="", state=state, seconds=seconds, **steps)
 
 
 def test_the_rest_takes_what_finished_runs_took():
@@ -90,6 +99,13 @@ def test_the_rest_takes_what_finished_runs_took():
     two = [of("finished", 100), of("running", 40), of("running", 0), of("new"), of("new")]
     assert seconds_left(two) == (60 + 100 + 100 + 100) / 2
     assert seconds_left([of("finished", 10), of("running", 99)]) == 0
+
+
+def test_until_one_is_finished_training_so_far_tells_the_rest():
+    half = of("running", 30, step=50, steps=100)
+    assert seconds_left([half]) == 30
+    assert seconds_left([half, of("new")]) == 90
+    assert seconds_left([of("running", 30, step=50)]) is None
 
 
 def test_a_clock_that_was_set_back_makes_no_negative_times(make):

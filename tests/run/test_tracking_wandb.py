@@ -116,7 +116,8 @@ def check_lineage(told, encoder, cells, comparison):
         files = {entry.path for entry in made(run).manifest.contents}
         assert {"result.json", "config.yaml", "per_user.parquet"} <= files
     assert {made(encoder).type, made(comparison).type} == {"encoder", "report"}
-    assert "table.csv" in {entry.path for entry in made(comparison).manifest.contents}
+    report = {entry.path for entry in made(comparison).manifest.contents}
+    assert {"table.csv", "table.json", "slices.csv"} <= report
 
 
 @pytest.mark.slow

@@ -1,17 +1,19 @@
 """Runs to tables: what may stand in one table, in which order, against which baseline."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars.selectors as cs
 
 from userllm.errors import UserError
 from userllm.report import units
+from userllm.report.copies import Told, refuse_disagreement
 from userllm.report.missing import belongs, never_started, subject
 from userllm.report.results import Result, Unfinished
-from userllm.report.rows import Row, lower_is_better, merge_seeds
+from userllm.report.rows import Averaged, Row, average, lower_is_better, row_of
 from userllm.report.settings import differing_settings, identity
 from userllm.report.verdicts import compared_with, marked
 
@@ -61,8 +63,8 @@ def build_tables(
         studies: What is compared, by name: only the grids of these can lack cells.
 
     Raises:
-        UserError: Nothing has finished, one data name stands for two data sets, or no table has
-            the named baseline.
+        UserError: Nothing has finished, one data name stands for two data sets, two results of one
+            cell disagree, or no table has the named baseline.
     """
     results = [item for item in loaded if isinstance(item, Result)]
     missing = [item for item in loaded if isinstance(item, Unfinished)]
@@ -102,8 +104,12 @@ def _refuse_mixed_data(results: Iterable[Result]) -> None:
 
 
 def _merge(results: Sequence[Result]) -> dict[Setting, list[Row]]:
-    """Group outcomes that differ in the seed only and average each group."""
-    groups: dict[Setting, dict[tuple[str, ...], list[tuple[Result, Mapping[str, Any]]]]] = {}
+    """Group outcomes that differ in the seed only and average each group.
+
+    Raises:
+        UserError: Two results of one cell and seed disagree.
+    """
+    groups: dict[Setting, dict[tuple[str, ...], list[Told]]] = {}
     for result in sorted(results, key=lambda item: (item.run["seed"] or 0, item.folder.name)):
         same = identity(result.run)
         for outcome in result.outcomes:
@@ -113,8 +119,9 @@ def _merge(results: Sequence[Result]) -> dict[Setting, list[Row]]:
             )
             cell = (outcome["kind"], outcome["method"], outcome["scorer"] or "", same)
             groups.setdefault(setting, {}).setdefault(cell, []).append((result, outcome))
+    refuse_disagreement(told for cells in groups.values() for told in cells.values())
     return {
-        setting: [merge_seeds(cells[cell]) for cell in sorted(cells)]
+        setting: [row_of(one) for one in _once(average(cells[cell]) for cell in sorted(cells))]
         for setting, cells in groups.items()
     }
 
@@ -125,7 +132,7 @@ def _table(
     """Name, compare, mark and sort the rows of one table."""
     sign = 1 if lower_is_better(setting.primary) else -1
     models = _named([row for row in rows if row.kind == "model"])
-    references = _named_by_method(_once(row for row in rows if row.kind == "reference"))
+    references = _named_by_method([row for row in rows if row.kind == "reference"])
     against = [row for row in (*models, *references) if row.method == baseline]
     compared = compared_with(against, [*models, *references])
     models, references = (
@@ -139,16 +146,21 @@ def _table(
     return Table(setting, marked(models), references, here)
 
 
-def _once(references: Iterable[Row]) -> list[Row]:
-    """Keep one of the references that every run of a task repeats.
+def _once(cells: Iterable[Averaged]) -> Iterator[Averaged]:
+    """Yield the cells, and of the references that every run of a task repeats only the first.
 
-    They are compared by content: a floor that depends on, say, the visible history stays.
+    They are compared by content: a floor that depends on, say, the visible history stays. It is
+    done before intervals are estimated, which takes longer than all else.
     """
-    kept: dict[tuple[str, str], Row] = {}
-    for row in references:
-        content = row.users.with_columns(cs.float().round(9)).write_csv()
-        kept.setdefault((row.method, content), row)
-    return list(kept.values())
+    known: set[tuple[str, bytes]] = set()
+    for cell in cells:
+        if cell.outcomes[0]["kind"] == "reference":
+            text = cell.users.with_columns(cs.float().round(9)).write_csv()
+            content = (cell.outcomes[0]["method"], hashlib.sha256(text.encode()).digest())
+            if content in known:
+                continue
+            known.add(content)
+        yield cell
 
 
 def _named(rows: Sequence[Row]) -> list[Row]:

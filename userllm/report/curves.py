@@ -6,6 +6,8 @@ import altair as alt
 import polars as pl
 
 from userllm.report.comparison import Table
+from userllm.report.panel import Panel, panel, unchecked
+from userllm.report.rows import Row
 from userllm.report.series import drawn_rows, row_legend, row_scale
 from userllm.report.style import PRINT, Theme
 
@@ -34,12 +36,18 @@ def curve(folder: Path) -> list[tuple[float, float]]:
     return [(_mean(part["step"]), _mean(part["value"])) for part in parts]
 
 
+@unchecked
 def chart(
     table: Table, *, width: int = 520, height: int = 260, theme: Theme = PRINT, title: str = ""
-) -> alt.LayerChart | None:
+) -> Panel | None:
     """Draw the training loss against the step, None where no row has more than one point."""
-    curves = {row: curve(row.runs[0].folder) for row in drawn_rows(table)}
-    curves = {row: points for row, points in curves.items() if len(points) > 1}
+    found: dict[Row, list[tuple[float, float]]] = {}
+
+    def shows(row: Row) -> bool:
+        found[row] = curve(row.runs[0].folder)
+        return len(found[row]) > 1
+
+    curves = {row: found[row] for row in drawn_rows(table, shows)}
     if not curves:
         return None
     values = [
@@ -62,7 +70,7 @@ def chart(
             color=alt.Color("row:N", legend=row_legend(theme), scale=colours),
         )
     )
-    return alt.LayerChart(layer=[line], width=width, height=height, title=title)
+    return panel([line], width=width, height=height, title=title)
 
 
 def _mean(values: pl.Series) -> float:

@@ -16,11 +16,12 @@ import vl_convert
 from userllm.report import units
 from userllm.report.comparison import Table
 from userllm.report.labels import Box, Label, box_of, place
+from userllm.report.panel import Panel, alone, below, panel, unchecked
 from userllm.report.pareto import pareto_front
 from userllm.report.rows import Row, lower_is_better
 from userllm.report.scales import Plane, log_domain, log_ticks, padded
 from userllm.report.series import row_scale
-from userllm.report.style import PAGE, PRINT, SHAPES, Theme, configured
+from userllm.report.style import PAGE, PRINT, SHAPES, Theme
 
 VEGA_LITE = "6.4"
 
@@ -46,6 +47,7 @@ AXES = (
 )
 
 
+@unchecked
 def chart(
     table: Table,
     axis: Axis,
@@ -54,7 +56,7 @@ def chart(
     height: int = 320,
     theme: Theme = PRINT,
     title: str = "",
-) -> alt.LayerChart | None:
+) -> Panel | None:
     """Draw one table's primary metric against one cost; None for fewer than two points.
 
     A cost of zero has no place on a logarithmic axis, so such rows are left out.
@@ -70,24 +72,23 @@ def chart(
         *_points(table, rows, axis, plane, x, theme),
         *_names(table, rows, axis, plane, x, theme),
     ]
-    return alt.LayerChart(layer=layers, width=width, height=height, title=title)
+    return panel(layers, width=width, height=height, title=title)
 
 
-def png(charts: Sequence[alt.LayerChart]) -> bytes:
+def png(charts: Sequence[Panel]) -> bytes:
     """Return charts below each other as one picture on white, at twice the nominal size."""
     drawing = specification(charts)
     return bytes(vl_convert.vegalite_to_png(drawing, vl_version=VEGA_LITE, scale=2))
 
 
-def specification(charts: Sequence[alt.LayerChart]) -> dict[str, Any]:
+def specification(charts: Sequence[Panel]) -> dict[str, Any]:
     """Return the Vega-Lite specification behind `png`, to be restyled for a paper."""
-    below = alt.vconcat(*charts, spacing=36).resolve_scale(color="independent", shape="independent")
-    return configured(below, PRINT)
+    return below(charts, PRINT)
 
 
-def svg(drawing: alt.LayerChart) -> str:
+def svg(drawing: Panel) -> str:
     """Return a chart as an SVG element for a page; it names no outside address."""
-    text = str(vl_convert.vegalite_to_svg(configured(drawing, PAGE), vl_version=VEGA_LITE))
+    text = str(vl_convert.vegalite_to_svg(alone(drawing, PAGE), vl_version=VEGA_LITE))
     start = text.index(' version="1.1"')  # what stands before are the XML namespaces
     return f"<svg{text[start:]}"
 
@@ -141,7 +142,7 @@ def _floors(
         name = base.mark_text(
             align=label.align, baseline="middle", dx=label.dx, dy=label.dy, color=theme.muted
         )
-        layers += [rule, name.encode(x=alt.value(edge), text="label:N")]
+        layers += [rule, name.encode(x=alt.value(edge), text=alt.Text("label:N"))]
     return layers
 
 
@@ -203,7 +204,7 @@ def _points(
     mark = base.mark_point(filled=True, size=75, opacity=1)
     shape = alt.Shape("label:N", scale=shapes, legend=None)
     return [
-        bar.encode(y=_score_axis(table, plane, "low"), y2="high:Q"),
+        bar.encode(y=_score_axis(table, plane, "low"), y2=alt.Y2("high:Q")),
         mark.encode(y=_score_axis(table, plane), shape=shape),
     ]
 
@@ -219,7 +220,7 @@ def _names(
     return [
         alt.Chart(_data([{"cost": axis.of(row), "score": row.score.mean, "label": label.text}]))
         .mark_text(align=label.align, baseline="middle", dx=label.dx, dy=label.dy, color=theme.ink)
-        .encode(x=x, y=_score_axis(table, plane), text="label:N")
+        .encode(x=x, y=_score_axis(table, plane), text=alt.Text("label:N"))
         for row, label in zip(rows, labels, strict=True)
     ]
 

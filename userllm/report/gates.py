@@ -7,7 +7,8 @@ import altair as alt
 
 from userllm.report.comparison import Table
 from userllm.report.extras import extra
-from userllm.report.series import MOST_ROWS, row_legend, row_scale
+from userllm.report.panel import Panel, panel, unchecked
+from userllm.report.series import drawn_rows, row_legend, row_scale
 from userllm.report.style import PRINT, SHAPES, Theme
 
 NUMBER = "gate"
@@ -24,9 +25,10 @@ def gates_of(table: Table) -> dict[str, dict[int, float]]:
     }
 
 
+@unchecked
 def chart(
     table: Table, *, width: int = 520, height: int = 260, theme: Theme = PRINT, title: str = ""
-) -> alt.LayerChart | None:
+) -> Panel | None:
     """Draw the size of the gates against the block's number, None where no row has gates.
 
     A gate's sign says nothing, since the attention behind it can turn its own.
@@ -34,7 +36,7 @@ def chart(
     gates = gates_of(table)
     if not gates:
         return None
-    drawn = [row for row in table.models if row.label in gates][:MOST_ROWS]
+    drawn = drawn_rows(table, lambda row: row.label in gates)
     blocks = [block for row in drawn for block in gates[row.label]]
     rows = [
         {"row": row.label, "block": block, "gate": abs(value)}
@@ -49,7 +51,7 @@ def chart(
     )
     shape = alt.Shape("row:N", legend=legend, scale=row_scale(table, drawn, SHAPES))
     layers = [base.mark_line(strokeWidth=1.5), base.mark_point(filled=True, size=50).encode(shape)]
-    return alt.LayerChart(layer=layers, width=width, height=height, title=title)
+    return panel(layers, width=width, height=height, title=title)
 
 
 def _block_axis(blocks: list[int]) -> alt.X:

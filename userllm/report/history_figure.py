@@ -3,6 +3,7 @@
 import altair as alt
 
 from userllm.report.comparison import Table
+from userllm.report.panel import Panel, panel, unchecked
 from userllm.report.series import drawn_rows, number_of, row_legend, row_scale
 from userllm.report.slices import View, views
 from userllm.report.style import PRINT, SHAPES, Theme
@@ -15,9 +16,10 @@ APART = 6.0
 """Pixels between points of one bin, so that intervals do not cover each other."""
 
 
+@unchecked
 def chart(
     table: Table, *, width: int = 520, height: int = 300, theme: Theme = PRINT, title: str = ""
-) -> alt.LayerChart | None:
+) -> Panel | None:
     """Draw the primary metric against history length; None where lengths are not known or equal."""
     lengths = [view for view in views(table) if view.name in NAMES]
     if not lengths or not table.models:
@@ -59,13 +61,13 @@ def chart(
         layers += [
             own.mark_line(strokeWidth=1.5, xOffset=shift).encode(y=y["mean"]),
             own.mark_rule(strokeWidth=1.25, opacity=0.55, xOffset=shift).encode(
-                y=y["low"], y2="high:Q"
+                y=y["low"], y2=alt.Y2("high:Q")
             ),
             own.mark_point(filled=True, size=50, opacity=1, xOffset=shift).encode(
                 y=y["mean"], shape=shape
             ),
         ]
-    return alt.LayerChart(layer=layers, width=width, height=height, title=title)
+    return panel(layers, width=width, height=height, title=title)
 
 
 def _lengths(view: View) -> alt.X:

@@ -44,7 +44,7 @@ def _different(table: Table) -> list[str]:
     if len(sizes) > 1:
         asked = ", ".join(units.count(size) for size in sizes)
         said.append(f"Rows are means over different users (n = {asked}); Δ: those in common.")
-    return said
+    return [*said, *(text for row in table.rows for text in row.again)]
 
 
 def _intervals(table: Table) -> list[str]:

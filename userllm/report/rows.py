@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from userllm.errors import UserError
 from userllm.metric.interval import Interval, interval, paired_difference
 from userllm.metric.paired import PairedTest
 from userllm.metric.seeds import across_seeds
+from userllm.report.copies import Told, other_costs
 from userllm.report.results import Result
 
 Values = NDArray[np.float64]
@@ -35,6 +35,7 @@ class Row:
         delta: Paired difference of the primary metric to the baseline.
         test: Whether ``delta`` is more than chance, corrected for the table's comparisons.
         marks: Metric name to ``best`` or ``close`` (not distinguishable from the best).
+        again: What copies of its runs, with equal answers, say differently about the cost.
     """
 
     method: str
@@ -52,6 +53,7 @@ class Row:
     delta: Interval | None = None
     test: PairedTest | None = None
     marks: dict[str, str] = field(default_factory=dict)
+    again: tuple[str, ...] = ()
 
     @property
     def score(self) -> Interval:
@@ -82,32 +84,51 @@ def lower_is_better(metric: str) -> bool:
     return metric.rpartition("_")[2].partition("@")[0] in _LOWER_IS_BETTER
 
 
-def merge_seeds(pairs: Sequence[tuple[Result, Mapping[str, Any]]]) -> Row:
-    """Average the outcomes of runs that differ in their seed only.
+@dataclass(frozen=True, eq=False)
+class Averaged:
+    """A cell whose users are averaged over the seeds, before anything is estimated from them.
+
+    Attributes:
+        results: A run per seed.
+        outcomes: What each says about the cell.
+        frames: Values of its users.
+        users: Their mean over the seeds.
+        again: What copies of the runs say differently about the cost.
+    """
+
+    results: tuple[Result, ...]
+    outcomes: tuple[Mapping[str, Any], ...]
+    frames: tuple[pl.DataFrame, ...]
+    users: pl.DataFrame
+    again: tuple[str, ...]
+
+
+def average(cell: Sequence[Told]) -> Averaged:
+    """Average the outcomes of runs that differ in their seed only; copies count once."""
+    by_seed: dict[int | None, Told] = {}
+    for told in cell:
+        by_seed.setdefault(told[0].run["seed"], told)
+    results, outcomes = zip(*by_seed.values(), strict=True)
+    frames = tuple(result.users_of(outcome) for result, outcome in by_seed.values())
+    return Averaged(results, outcomes, frames, _mean_over_seeds(frames), other_costs(cell))
+
+
+def row_of(cell: Averaged) -> Row:
+    """Return the row of a cell.
 
     The interval of ``metrics`` is over users: seeds are averaged first, so it says how much the
     number depends on which users were asked. How much it depends on the seed is
     `Row.over_seeds`.
-
-    Raises:
-        UserError: Two folders claim the same seed and disagree.
     """
-    by_seed: dict[int | None, tuple[Result, Mapping[str, Any]]] = {}
-    for result, outcome in pairs:
-        first = by_seed.setdefault(result.run["seed"], (result, outcome))
-        _refuse_disagreement(first, (result, outcome))
-    results = [result for result, _ in by_seed.values()]
-    outcomes = [outcome for _, outcome in by_seed.values()]
-    frames = [result.users_of(outcome) for result, outcome in by_seed.values()]
-    users = _mean_over_seeds(frames)
-    names = _metric_names(outcomes)
+    outcomes, names = cell.outcomes, _metric_names(cell.outcomes)
     return Row(
         **{key: outcomes[0][key] for key in ("method", "kind", "scorer", "primary")},
-        runs=tuple(results),
-        users=users,
-        metrics={name: _metric(name, users, outcomes) for name in names},
-        by_seed={name: _means(name, frames, outcomes) for name in names},
+        runs=cell.results,
+        users=cell.users,
+        metrics={name: _metric(name, cell.users, outcomes) for name in names},
+        by_seed={name: _means(name, cell.frames, outcomes) for name in names},
         cost=mean_tree([outcome.get("cost") for outcome in outcomes]),
+        again=cell.again,
     )
 
 
@@ -126,20 +147,6 @@ def same_users(row: Row, other: Row, metric: str) -> tuple[Values, Values] | Non
     )
     both = both.drop_nulls()
     return None if both.is_empty() else (both[metric].to_numpy(), both["other"].to_numpy())
-
-
-def _refuse_disagreement(
-    first: tuple[Result, Mapping[str, Any]], second: tuple[Result, Mapping[str, Any]]
-) -> None:
-    """Two copies of one run may stand side by side, but they must say the same."""
-    (a, outcome), (b, again) = first, second
-    if outcome["metrics"] != again["metrics"]:
-        primary = outcome["primary"]
-        raise UserError(
-            f"{a.folder} and {b.folder} are the same run (seed {a.run['seed']}) and disagree on "
-            f"{outcome['method']}: {primary} {outcome['metrics'][primary]['mean']} and "
-            f"{again['metrics'][primary]['mean']}. Leave one of them out of runs=[…]."
-        )
 
 
 def _metric_names(outcomes: Sequence[Mapping[str, Any]]) -> list[str]:

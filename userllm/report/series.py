@@ -1,6 +1,7 @@
 """One colour and one shape per row, the same in every figure and beside the table's rows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import islice
 
 import altair as alt
 
@@ -12,9 +13,14 @@ MOST_ROWS = len(PALETTE)
 """A figure of more lines than colours cannot be read, so it draws the best rows only."""
 
 
-def drawn_rows(table: Table) -> list[Row]:
-    """Return the rows that a figure of lines shows."""
-    return table.models[:MOST_ROWS]
+def drawn_rows(table: Table, shows: Callable[[Row], object] = bool) -> list[Row]:
+    """Return the rows that a figure of lines shows: the best of those that it has lines of.
+
+    Args:
+        table: Its models stand best first.
+        shows: Tells whether there is a line; without it all rows have one.
+    """
+    return list(islice(filter(shows, table.models), MOST_ROWS))
 
 
 def number_of(table: Table, row: Row) -> int:
@@ -29,9 +35,16 @@ def number_of(table: Table, row: Row) -> int:
 
 
 def row_scale(table: Table, rows: Sequence[Row], values: Sequence[str]) -> alt.Scale:
-    """Return the scale from row labels to colours or shapes."""
+    """Return the scale from row labels to colours or shapes.
+
+    A row that is not among the best takes what a better one, not drawn here, leaves free.
+    """
     labels = [row.label for row in rows]
-    chosen = [values[number_of(table, row) % len(values)] for row in rows]
+    numbers = [number_of(table, row) for row in rows]
+    if len(rows) <= MOST_ROWS:
+        free = iter(sorted({*range(MOST_ROWS)} - {*numbers}))
+        numbers = [number if number < MOST_ROWS else next(free) for number in numbers]
+    chosen = [values[number % len(values)] for number in numbers]
     return alt.Scale(domain=labels, range=chosen)
 
 

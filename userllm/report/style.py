@@ -6,8 +6,6 @@ The page's colours are CSS variables with a fallback, so that it can turn dark w
 from dataclasses import dataclass
 from typing import Any
 
-import altair as alt
-
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B07800", "#3A93C7", "#7A6FBE", "#8C6D46")
 """After Okabe and Ito: told apart with any colour vision, dark enough for text on white."""
@@ -46,10 +44,10 @@ PAGE = Theme(
 )
 
 
-def configured(drawing: alt.TopLevelMixin, theme: Theme) -> dict[str, Any]:
-    """Apply a theme to a finished drawing."""
+def config_of(theme: Theme) -> dict[str, Any]:
+    """Return how a theme looks, as a specification's ``config``."""
     text = {"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": 500, "titlePadding": 10}
-    config = {
+    return {
         "background": theme.background,
         "font": FONT,
         "view": {"stroke": None},
@@ -63,5 +61,3 @@ def configured(drawing: alt.TopLevelMixin, theme: Theme) -> dict[str, Any]:
             "tickColor": theme.muted,
         },
     }
-    # Checking against the whole schema takes longer than drawing; tests/report/test_figure.py does.
-    return {**drawing.to_dict(validate=False), "config": config}

@@ -22,6 +22,8 @@ class Asked:
         reads: Tokens read in each pass of an answer, [passes].
         sees: Positions that they see beyond the prompt, [passes].
         item_head: Whether answers come from an item head.
+        nodes: Tokens of all answers together, 0 with an item head; None where users' own texts are
+            the answers, so that no text repeats.
     """
 
     share: float
@@ -30,6 +32,7 @@ class Asked:
     reads: NDArray[np.float64]
     sees: NDArray[np.float64]
     item_head: bool
+    nodes: float | None
 
 
 def tasks_of(node: Mapping[str, Any], data: DataSize, share: float = 1.0) -> Iterator[Asked]:
@@ -65,7 +68,8 @@ def _asked(node: Mapping[str, Any], data: DataSize, share: float) -> Asked:
     }
     longest = node.get("max_answer_tokens", inf)
     text = (min(data.review, longest), 1)
-    tokens, candidates = closed.get(option_of(node, "task"), text)
+    option = option_of(node, "task")
+    tokens, candidates = closed.get(option, text)
     users = node.get("held_out") or 1.0
     scorer, beams = node.get("scorer", "generate"), node.get("beams", 1)
     if scorer == "exhaustive":
@@ -77,4 +81,6 @@ def _asked(node: Mapping[str, Any], data: DataSize, share: float) -> Asked:
         reads = np.full(passes, float(width))
         sees = reads.cumsum()
     head = scorer == "item_head"
-    return Asked(share, 0.0 if head else tokens, users, reads, sees, item_head=head)
+    answer = 0.0 if head else tokens
+    nodes = answer * candidates if option in closed else None
+    return Asked(share, answer, users, reads, sees, item_head=head, nodes=nodes)

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,23 +64,29 @@ def contents(tables: list[Table], name: str, question: str | None = None) -> dic
     }
     if sliced := slice_table.csv(tables):
         files["slices.csv"] = sliced.encode()
-    for stem, draw in _figures().items():
-        charts = [drawn for one in tables if (drawn := draw(one, title=heading(one)))]
-        if charts:
-            specification = json.dumps(figure.specification(charts), indent=1)
-            files[f"{stem}.png"] = figure.png(charts)
-            files[f"{stem}.vl.json"] = specification.encode()
+    for stem, charts in figures(tables).items():
+        specification = json.dumps(figure.specification(charts), indent=1)
+        files[f"{stem}.png"] = figure.png(charts)
+        files[f"{stem}.vl.json"] = specification.encode()
     return files
 
 
-def _figures() -> dict[str, Callable[..., Any]]:
-    """Return file name to what draws a table, None where it has nothing to draw."""
-    costs = {f"accuracy_vs_{axis.name}": partial(figure.chart, axis=axis) for axis in figure.AXES}
-    return {
-        **costs,
+def figures(tables: Sequence[Table]) -> dict[str, list[Any]]:
+    """Return the charts of each figure, by file name without ending, that have something to show.
+
+    Args:
+        tables: What is drawn, a chart each.
+    """
+    draws: dict[str, Callable[..., Any]] = {
+        **{f"accuracy_vs_{axis.name}": partial(figure.chart, axis=axis) for axis in figure.AXES},
         "accuracy_vs_history": history_figure.chart,
         "gates_by_block": gates.chart,
     }
+    drawn = {
+        stem: [chart for one in tables if (chart := draw(one, title=heading(one)))]
+        for stem, draw in draws.items()
+    }
+    return {stem: charts for stem, charts in drawn.items() if charts}
 
 
 def _question(words: list[str]) -> str | None:

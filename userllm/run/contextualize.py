@@ -17,6 +17,7 @@ from userllm.run.assembly import Assembly, assemble, method_of
 from userllm.run.costing import Trained
 from userllm.run.folder import RunFolder
 from userllm.run.language import language_scores
+from userllm.run.progress import record_steps
 from userllm.run.scoring import score
 from userllm.task.exam import Exam, example_lengths
 from userllm.task.mixture import MixedBatches
@@ -63,6 +64,7 @@ def train(cfg: DictConfig, assembly: Assembly, folder: RunFolder) -> Trained:
         assembly.model.trunk, once = None, 0.0
     flops_X = flops_per_batch(assembly, batches)
     steps = training_steps(cfg, passes * float(batches.share_X @ flops_X), once)
+    record_steps(folder.path, steps)
     prepare_summaries(assembly, batches, steps * passes)
     module = ContextModule(
         model=assembly.model,

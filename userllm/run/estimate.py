@@ -2,15 +2,24 @@
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import ceil
 from typing import Any
 
 import numpy as np
 
 from userllm.context.model import UserLLM
-from userllm.context.work import Lengths, answer_flops, forward_flops, training_flops
+from userllm.context.trunk import trunk_of
+from userllm.context.work import (
+    Lengths,
+    answer_flops,
+    forward_flops,
+    known_text_flops,
+    training_flops,
+)
+from userllm.encoder.protocol import UserEncoder
 from userllm.run.asked import Asked, option_of, tasks_of
 from userllm.run.assumptions import (
     BYTES_PER_TOKEN,
@@ -20,11 +29,12 @@ from userllm.run.assumptions import (
     data_size,
 )
 from userllm.run.outline import encoder_outline, outline
+from userllm.task.piece import PIECE
 
 FEW_WORDS = 1000
 """A smaller vocabulary is one of bytes."""
 
-MODEL_KEYS = ("lm", "context", "encoder", "tuning")
+MODEL_KEYS = ("lm", "context", "memory", "encoder", "tuning")
 """Parts of a config that decide a model's shape, besides the data."""
 
 
@@ -56,23 +66,70 @@ def estimate(config: Mapping[str, Any]) -> Estimate:
     """
     data = data_size(option_of(config["data"], "data"), config)
     head = any(task.item_head for task in tasks_of(config["task"], data))
-    model = _model(_shape(config), data.items if head else 0)
+    head_items = data.items if head else 0
+    reuse = bool(config["training"].get("reuse_text"))
+    model = _model(_shape(config), head_items, reuse)
     if model is None:
         return _six_nd(config, data)
-    words = BYTES_PER_TOKEN if _vocabulary(model) < FEW_WORDS else 1
-    training, evaluation = 0.0, 0.0
-    examples = config["training"]["steps"] * config["training"]["batch_size"]
+    budget = config["training"]["flops"]
+    once = _known_text(config, data, model)
+    if budget is not None and once >= budget:
+        # As a run does: the budget does not pay for reading repeated text in advance.
+        model, once = _model(_shape(config), head_items, False) or model, 0.0
     learns = any(p.requires_grad for p in model.parameters())
-    for task in tasks_of(config["task"], data.in_bytes() if words > 1 else data):
-        lengths = _lengths(config, data, model, task, words)
+    training, evaluation = once if learns else 0.0, 0.0
+    examples = config["training"]["steps"] * config["training"]["batch_size"]
+    for task, lengths in _asked(config, data, model):
         if learns:
             training += task.share * examples * float(np.sum(training_flops(model, lengths)))
         users = min(config["evaluation"]["users"] or data.users, task.users * data.users)
         evaluation += users * _answer(model, lengths, task)
-    budget = config["training"]["flops"]
     spent = budget if learns and budget is not None else training
     pretraining, encoder = _pretraining(config, data) if model.encoder else (0.0, "")
     return Estimate(spent, evaluation, pretraining, encoder)
+
+
+def pretraining_estimate(config: Mapping[str, Any]) -> Estimate:
+    """Return the FLOPs of a pretrain run, and of ranking all items for every user at its end.
+
+    Args:
+        config: Its config, all values resolved.
+    """
+    data = data_size(option_of(config["data"], "data"), config)
+    node = json.dumps(config["encoder"], sort_keys=True)
+    events = min(float(config["history"]), data.events)
+    windows = config["training"]["steps"] * config["training"]["batch_size"]
+    training = windows * _window_flops(node, data, min(events + 1, data.events))
+    return Estimate(training, data.users * _ranking_flops(node, data, events), 0.0, "")
+
+
+ESTIMATES: dict[str, Callable[[Mapping[str, Any]], Estimate]] = {
+    "contextualize": estimate,
+    "pretrain": pretraining_estimate,
+}
+"""Verb to what tells the cost of one of its runs."""
+
+
+def _asked(
+    config: Mapping[str, Any], data: DataSize, model: UserLLM
+) -> Iterator[tuple[Asked, Lengths]]:
+    """Yield the tasks of a run with what an example of each makes the model read."""
+    words = BYTES_PER_TOKEN if _vocabulary(model) < FEW_WORDS else 1
+    for task in tasks_of(config["task"], data.in_bytes() if words > 1 else data):
+        yield task, _lengths(config, data, model, task, words)
+
+
+def _known_text(config: Mapping[str, Any], data: DataSize, model: UserLLM) -> float:
+    """Return the FLOPs of reading, once, all text that repeats; 0 for a model without a trunk.
+
+    All wordings of a question are taken to be one, and answers to share no beginnings.
+    """
+    total = 0.0
+    for task, lengths in _asked(config, data, model):
+        if model.trunk is not None and task.nodes is not None:
+            pieces = [(min(task.nodes, PIECE),) * 2] * ceil(task.nodes / PIECE)
+            total += known_text_flops(model, lengths.prompt, pieces)
+    return total
 
 
 def _lengths(
@@ -88,12 +145,13 @@ def _lengths(
         answer=task.answer,
         logits=0.0 if task.item_head else task.answer + 1,
         ranked=1.0 * task.item_head,
+        known=task.nodes is not None,
     )
 
 
 def _answer(model: UserLLM, lengths: Lengths, task: Asked) -> float:
     """Return the FLOPs of reading one prompt and answering."""
-    prompt = Lengths(lengths.events, lengths.prompt, 0.0, 1.0 - lengths.ranked, lengths.ranked)
+    prompt = replace(lengths, answer=0.0, logits=1.0 - lengths.ranked)
     total = sum(float(np.sum(part)) for part in forward_flops(model, prompt).values())
     return total + float(np.sum(answer_flops(model, prompt, task.reads, task.sees)))
 
@@ -133,18 +191,31 @@ def _shape(config: Mapping[str, Any]) -> str:
 
 
 @lru_cache(maxsize=32)
-def _model(shape: str, head_items: int) -> UserLLM | None:
-    return outline(json.loads(shape), head_items=head_items)
+def _model(shape: str, head_items: int, reuse: bool) -> UserLLM | None:
+    model = outline(json.loads(shape), head_items=head_items)
+    if model is not None and reuse:
+        model.trunk = trunk_of(model.lm, model.context)
+    return model
 
 
 @lru_cache(maxsize=64)
 def _window_flops(node: str, data: DataSize, events: float) -> float:
     """Return the forward and backward FLOPs of one pretraining window."""
-    encoder = encoder_outline(
+    work = _encoder(node, data).pretraining_flops(events)
+    return float(np.sum(work.training(inputs=True, learned_share=1.0)))
+
+
+@lru_cache(maxsize=64)
+def _ranking_flops(node: str, data: DataSize, events: float) -> float:
+    """Return the FLOPs of reading one history and ranking all items behind it."""
+    encoder = _encoder(node, data)
+    return float(np.sum(encoder.flops(events).total) + np.sum(encoder.item_flops(1.0).total))
+
+
+def _encoder(node: str, data: DataSize) -> UserEncoder:
+    return encoder_outline(
         json.loads(node), items=data.items, categories=data.categories, ratings=data.ratings
     )
-    work = encoder.pretraining_flops(events)
-    return float(np.sum(work.training(inputs=True, learned_share=1.0)))
 
 
 def _vocabulary(model: UserLLM) -> int:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from userllm.config import Composer, as_config, refuse
+from userllm.config import Composer, as_config, choices_of, refuse, resolve, without_hydra
 from userllm.report import units
 from userllm.report.terminal import wide_console
 from userllm.run.ending import coloured, differences
@@ -16,8 +16,8 @@ from userllm.run.launch import ALWAYS
 from userllm.run.planned import Planned, in_words, look_up, state_of
 from userllm.run.sweep import cells_of, is_grid, problems_of
 
-COSTED = "contextualize"
-"""The verb whose cost has closed forms; others take minutes, or depend on what they are given."""
+COSTED = ("contextualize", "pretrain")
+"""Verbs whose cost has closed forms; others take minutes, or depend on what they are given."""
 
 
 def forecast(composer: Composer, overrides: Sequence[str]) -> None:
@@ -29,9 +29,8 @@ def forecast(composer: Composer, overrides: Sequence[str]) -> None:
     console = wide_console()
     cells = cells_of(composer, overrides)
     if not is_grid(composer, overrides):
-        console.print("A search chooses its runs as it goes. What they have in common:")
-        console.print(" ".join(cells[0]) or "nothing", markup=False)
         refuse(composer.verb, list(problems_of(composer, cells)))
+        _forecast_search(composer, overrides, cells[0], console)
         return
     planned = look_up(composer, cells)
     console.print(plan_table(planned))
@@ -54,23 +53,46 @@ def plan_table(cells: Sequence[Planned]) -> Table:
     return table
 
 
-def _print_cost(verb: str, cells: Sequence[Planned], console: Console) -> None:
-    if verb != COSTED:
+def _forecast_search(
+    composer: Composer, overrides: Sequence[str], shared: Sequence[str], console: Console
+) -> None:
+    """Print what a search varies, how many trials are over, and what all and the rest cost."""
+    from userllm.run.search.overview import overview
+
+    search = overview(composer, overrides)
+    table = Table("key", "values", title=f"{search.settings.study}: a search")
+    for key, values in search.settings.varied.items():
+        table.add_row(escape(key), escape(values))
+    console.print(table)
+    console.print(f"in common: {' '.join(shared) or 'nothing'}", markup=False)
+    console.print(search.words)
+    composed = composer.look_at(*shared)
+    config, _ = resolve(without_hydra(composed))
+    one = Planned(list(shared), config, choices_of(composed.hydra), None, "new")
+    counts = {search.settings.trials: "all trials", search.left: "what is left"}
+    for count, what in counts.items():
+        if count:
+            _print_cost(composer.verb, [one] * count, console, f"{what}, none stopped early: ")
+
+
+def _print_cost(verb: str, cells: Sequence[Planned], console: Console, before: str = "") -> None:
+    if verb not in COSTED:
         console.print(f"What {verb} costs is not estimated.")
         return
     # It imports the models; who only looks at states should not wait for that.
     from userllm.run.bills import add_up
-    from userllm.run.estimate import estimate
+    from userllm.run.estimate import ESTIMATES
     from userllm.run.studies import cpu_rate, seconds_here, seconds_on_h100, written
 
-    estimates = [estimate(cell.config) for cell in cells]
+    estimates = [ESTIMATES[verb](cell.config) for cell in cells]
     # Runs that share an encoder say so with the same text; one of them stands for all.
     needs = {one.encoder: cell for one, cell in zip(estimates, cells, strict=True) if one.encoder}
     there = {text for text, cell in needs.items() if state_of(_encoder_run(cell)) == "finished"}
     bill = add_up(estimates, without=there)
     rate = cpu_rate()
     console.print(
-        f"{written(bill)} (training + evaluation{', some runs as 6ND' if bill.rough else ''}): "
+        f"{before}{written(bill)} "
+        f"(training + evaluation{', some runs as 6ND' if bill.rough else ''}): "
         f"about {units.duration(seconds_here(bill, rate))} on this machine's CPU, one run at a "
         f"time, or {units.duration(seconds_on_h100(bill))} on one H100."
     )

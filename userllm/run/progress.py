@@ -4,6 +4,7 @@ Clocks of machines may be set back while a run is under way, so times that a run
 its own stopwatch, and no time is ever below zero.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,10 +13,12 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from userllm.run.folder import read_result, read_status
+from userllm.run.folder import read_result, read_status, write_text
 from userllm.run.lock import held_since, seconds_since
 from userllm.run.planned import state_of
 
+PLAN = "progress.json"
+"""File of a run that says how many steps it will take."""
 TAIL = 4096
 """Bytes at the end of metrics.csv that surely hold a whole line."""
 
@@ -28,7 +31,8 @@ class Progress:
         label: What is special about it.
         state: One of ``userllm.run.planned.STATES``.
         step: Optimiser steps that metrics.csv tells of.
-        steps: Steps it will take; None where its budget is in FLOPs or it does not train.
+        steps: Steps it will take; None where it does not train, or where its budget is in FLOPs and
+            it has not worked out yet how many steps that pays for.
         seconds: What it took, or takes so far.
         scores: Task and metric to the mean that tables show.
         error: Why it failed.
@@ -52,18 +56,29 @@ def read_progress(folder: Path, label: str) -> Progress:
         return Progress(folder, label, state, seconds=before, scores=_scores(folder))
     if state == "new":
         return Progress(folder, label, state)
-    step, steps = _last_step(folder / "metrics.csv"), _steps(folder / "config.yaml")
+    step, steps = _last_step(folder / "metrics.csv"), _steps(folder)
     error = str(status.get("error") or "") if state == "failed" else ""
     now = (seconds_since(held_since(folder)) or 0.0) if state == "running" else 0.0
     return Progress(folder, label, state, step, steps, before + now, error=error)
 
 
+def record_steps(folder: Path, steps: int) -> None:
+    """Note how many steps a run will take, which its config may say in FLOPs only."""
+    write_text(folder / PLAN, json.dumps({"steps": steps}) + "\n")
+
+
 def seconds_left(runs: Sequence[Progress]) -> float | None:
     """Return how long the rest takes with as many runs at a time as there are now.
 
-    A run takes what finished ones took on average. None until one is finished.
+    A run takes what finished ones took on average; until one is finished, what those under way will
+    have taken when they are trained. None where nothing tells it.
     """
     times = [run.seconds for run in runs if run.state == "finished" and run.seconds > 0]
+    times = times or [
+        run.seconds * run.steps / run.step
+        for run in runs
+        if run.state == "running" and run.step and run.steps
+    ]
     if not times:
         return None
     mean = sum(times) / len(times)
@@ -99,10 +114,14 @@ def _last_step(file: Path) -> int:
     return next((int(step) for step in reversed(steps) if step.isdigit()), 0)
 
 
-def _steps(file: Path) -> int | None:
-    """Return the steps that a config asks for, None where it names FLOPs instead."""
+def _steps(folder: Path) -> int | None:
+    """Return the steps that a run noted or that its config asks for, None where it names FLOPs."""
     try:
-        config = OmegaConf.load(file)
+        return int(json.loads((folder / PLAN).read_text(encoding="utf-8"))["steps"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # it has not come so far, or is of an older version
+    try:
+        config = OmegaConf.load(folder / "config.yaml")
         flops, steps = (OmegaConf.select(config, f"training.{key}") for key in ("flops", "steps"))
     except Exception:  # half a file fails in many ways
         return None

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import userllm
-from userllm.config import config_folders
+from userllm.config import Composer, config_folders
 from userllm.data.download import cache_dir
 from userllm.report import units
 from userllm.run.folder import write_text
@@ -31,6 +31,8 @@ SECONDS_PER_RUN = 10.0
 """What a run takes besides its FLOPs: loading, the measurement of latency, writing."""
 PRODUCT = 1024
 FULL_SIZE = "paper"
+SEARCH = "override /hydra/sweeper: search"
+"""What the file of a search says."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def study_table(files: dict[str, Path]) -> Table:
     fingerprint = _fingerprint()
     for study, file in sorted(files.items()):
         told = _kept(study, file, fingerprint)
-        table.add_row(study, escape(question_of(file)), *_cells(told, rate))
+        table.add_row(study, escape(question_of(file)), *_cells(told, rate, _over(study, file)))
     return table
 
 
@@ -153,12 +155,24 @@ def _ordered(paths: Iterable[Path]) -> list[Path]:
     return sorted(paths, key=lambda path: path.as_posix())
 
 
-def _cells(told: tuple[Bill, Bill], rate: float) -> list[str]:
+def _over(study: str, file: Path) -> str:
+    """Return how many trials of a search are over, "" for a grid."""
+    # Composing takes a while, and only a study that names another sweeper is a search.
+    if SEARCH not in file.read_text(encoding="utf-8"):
+        return ""
+    from userllm.run.search.overview import overview
+
+    search = overview(Composer(verb_of(file)), [f"study={study}"])
+    return f" trials, {sum(search.over.values())} over"
+
+
+def _cells(told: tuple[Bill, Bill], rate: float, over: str) -> list[str]:
     configured, full = told
+    runs = f"{configured.runs}{over}"
     if not configured.flops:
-        return [str(configured.runs), "none", "minutes", "none", "–"]
+        return [runs, "none", "minutes", "none", "–"]
     return [
-        str(configured.runs),
+        runs,
         written(configured),
         units.duration(seconds_here(configured, rate)),
         written(full),

@@ -16,6 +16,7 @@ from userllm.run.search.space import Value, rounded
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+    from optuna.study import Study
     from optuna.trial import FrozenTrial
 
 State = Literal["complete", "pruned", "failed"]
@@ -77,7 +78,7 @@ class Memory:
 
     def trials(self) -> dict[int, Trial]:
         """Return number to trial; of one that was tried again the last time counts."""
-        return {one.number: one for one in map(_read, self.study.get_trials(deepcopy=False))}
+        return _by_number(self.study)
 
     def add(self, trial: Trial) -> None:
         """Remember a trial, whole or not at all."""
@@ -103,12 +104,24 @@ class Memory:
         return rounded(self.space, scratch.ask(self.space).params)
 
 
+def recorded(path: Path) -> dict[int, Trial]:
+    """Return number to trial of a search's file, which stays as it is."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return _by_number(optuna.load_study(study_name=path.stem, storage=f"sqlite:///{path}"))
+
+
 def need_optuna() -> None:
     """Raise ``UserError`` where optuna is not installed."""
     try:
         import optuna  # noqa: F401
     except ImportError:
         raise UserError("a search needs optuna; type pip install 'userllm[search]'") from None
+
+
+def _by_number(study: "Study") -> dict[int, Trial]:
+    return {one.number: one for one in map(_read, study.get_trials(deepcopy=False))}
 
 
 def _written(trial: Trial, space: "Mapping[str, BaseDistribution]") -> "FrozenTrial":

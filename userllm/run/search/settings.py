@@ -12,7 +12,8 @@ from omegaconf import DictConfig
 from userllm.config import Composer, refuse
 from userllm.errors import UserError
 from userllm.hints import describe, fits
-from userllm.run.folder import NOT_IDENTITY, slug
+from userllm.report.settings import LABELS
+from userllm.run.folder import slug
 from userllm.run.search.space import split
 
 PART = "evaluation.part"
@@ -56,7 +57,7 @@ class Settings:
     @property
     def path(self) -> Path:
         """The file of this search: another space, seed or fixed override is another search."""
-        kept = [t for t in self.fixed if t.partition("=")[0].partition(".")[0] not in NOT_IDENTITY]
+        kept = [t for t in self.fixed if t.partition("=")[0].partition(".")[0] not in LABELS]
         told = [self.verb, kept, self.varied, self.metric, self.direction, self.parallel]
         told += [self.seed, self.startup, self.prune]
         text = json.dumps(told, sort_keys=True)
