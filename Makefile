@@ -20,7 +20,7 @@ PYTEST  := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 VERBS   := prepare pretrain contextualize evaluate benchmark compare
 
 .DEFAULT_GOAL := help
-.PHONY: help setup assets demo test test-slow check $(VERBS) sweep bench tables docs clean
+.PHONY: help setup assets demo test test-slow check $(VERBS) sweep bench tables reproduce audit docs clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z$$].*:.*## / {sub(/\$$\(VERBS\)/, "<verb>", $$1); printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -66,9 +66,15 @@ sweep: assets ## run a study, or a grid of your own: make sweep STUDY=demo, or A
 bench: assets ## speed and memory of each stage, side by side with the bars (experiments/speed); resumable
 	$(BIN)/python experiments/speed/bench.py $(ARGS)
 
-tables: setup ## write reports/<study>/ again from the results committed in experiments/
-	for results in $(wildcard experiments/*/results); do \
-		$(RUN) compare $$results name=$$(basename $$(dirname $$results)) || exit; done
+tables: setup ## write tables and figures again from the results committed in experiments/
+	$(BIN)/python experiments/tables.py $(STUDY) $(ARGS)
+
+reproduce: assets ## run a committed study again and compare: make reproduce STUDY=smoke ARGS="seed=0"
+	@test -n "$(STUDY)" || { echo 'name a study with results: make reproduce STUDY=smoke'; exit 2; }
+	$(BIN)/python experiments/reproduce.py $(STUDY) $(ARGS)
+
+audit: assets ## does anything behind the cut reach training or prompts? make audit ARGS="data=movielens_100k"
+	$(BIN)/python experiments/audit.py $(ARGS)
 
 docs: setup ## build the documentation site into site/
 	$(INSTALL) -q -c constraints.txt -e ".[docs]"

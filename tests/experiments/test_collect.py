@@ -1,0 +1,110 @@
+"""What is kept of a study decides its numbers and tells nothing about a machine or a person."""
+
+import json
+import re
+
+import polars as pl
+import pytest
+
+from experiments import tidy
+from experiments.collect import collect
+from tests.experiments.conftest import HOST, PERSON
+from userllm.errors import UserError
+from userllm.report.results import load
+from userllm.run.reference import record_member, study_members
+
+
+def test_nothing_of_a_machine_or_a_person_is_kept(study, made):
+    files = [file for file in study.rglob("*") if file.is_file() and file.suffix != ".png"]
+    assert len(files) >= 4 * 4
+    for file in files:
+        content = file.read_bytes()
+        for secret in (HOST, PERSON, "4711", "A secret", "/srv", str(made)):
+            assert secret.encode() not in content, f"{secret} in {file.name}"
+
+
+def test_numbers_and_what_made_them_stay_as_they_were(study, runs):
+    for copy in study_members(study / "results", "made_up"):
+        was, now = load(runs / "contextualize" / copy.name), load(copy)
+        assert now.outcomes == was.outcomes
+        assert now.environment == was.environment
+        assert now.per_user.equals(was.per_user)
+        assert now.examples == []
+        assert now.run["config"]["context"] == was.run["config"]["context"]
+        status = json.loads((copy / "status.json").read_text(encoding="utf-8"))
+        assert status["seconds"] == 12.5
+        assert (copy / "metrics.csv").is_file()
+
+
+def test_a_kept_command_has_no_place_in_it(study):
+    copy = study_members(study / "results", "made_up")[0]
+    run = load(copy).run
+    kept = ["context=cross_attention", "seed=0", "data.path='elsewhere/mine.csv'"]
+    assert run["overrides"] == kept
+    assert run["command"].split()[:3] == ["userllm", "contextualize", kept[0]]
+    assert run["config"]["paths"] == tidy.PATHS
+
+
+def test_an_unfinished_run_is_refused_unless_it_may_be_left_out(study, runs, tmp_path):
+    stopped = runs / "contextualize" / "tp-s0-ffffffff"
+    stopped.mkdir()
+    (stopped / "status.json").write_text('{"state": "failed"}', encoding="utf-8")
+    record_member(runs, "made_up", stopped)
+    with pytest.raises(UserError, match=r"1 of 5 runs.*\n  tp-s0-ffffffff: failed"):
+        collect("made_up", runs, study)
+    collect("made_up", runs, study, partial=True)
+    assert len(study_members(study / "results", "made_up")) == 4
+
+
+def test_a_study_that_is_too_large_leaves_the_old_results(study, runs):
+    before = sorted(study.rglob("*"))
+    with pytest.raises(UserError, match=r"expected 0\.001 at most"):
+        collect("made_up", runs, study, limit_mib=0.001)
+    assert sorted(study.rglob("*")) == before
+
+
+def test_an_unknown_study_is_refused_with_those_there_are(runs, tmp_path):
+    with pytest.raises(UserError, match=r"'t99'.*made_up"):
+        collect("t99", runs, tmp_path / "t99")
+
+
+def test_a_readme_is_written_once(study, runs):
+    readme = study / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    assert "A CPU, 2 threads" in text
+    assert re.search(r"50(\.0)? s in 4 runs", text)
+    readme.write_text("An answer.", encoding="utf-8")
+    collect("made_up", runs, study)
+    assert readme.read_text(encoding="utf-8") == "An answer."
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("data.dir=/data/ml-1m", "data.dir=elsewhere/ml-1m"),
+        ("+data.dir='/data dir/ml-1m'", "+data.dir='elsewhere/ml-1m'"),
+        (r"D:\data\jo\ml-1m", "elsewhere/ml-1m"),
+        ("file:///data/jo/model", "elsewhere/model"),
+        ("~/model", "elsewhere/model"),
+        ("weights of /data/jo/model, frozen", "weights of elsewhere/model, frozen"),
+        ("lm.model=org/name", "lm.model=org/name"),
+        ("https://example.org/a/b", "https://example.org/a/b"),
+        ("and/or, 3 tokens/s, k = 1", "and/or, 3 tokens/s, k = 1"),
+        ("run:pretrain/a-b", "run:pretrain/a-b"),
+    ],
+)
+def test_paths_become_relative_and_nothing_else_does(text, kept):
+    assert tidy.without_places({"a": [text]}) == {"a": [kept]}
+
+
+def test_paths_below_known_folders_keep_their_end(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("USERLLM_DATA", str(tmp_path / "data"))
+    assert tidy.without_places(f"a={tmp_path}/data/ml") == "a=${oc.env:USERLLM_DATA}/ml"
+    assert tidy.without_places(f"{tmp_path}/mine/x.csv") == "mine/x.csv"
+
+
+def test_per_user_values_are_kept_exactly(study, runs):
+    for copy in study_members(study / "results", "made_up"):
+        was = pl.read_parquet(runs / "contextualize" / copy.name / "per_user.parquet")
+        assert pl.read_parquet(copy / "per_user.parquet").equals(was)

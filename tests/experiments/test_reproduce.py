@@ -1,0 +1,123 @@
+"""A number that does not come out again is a miss, and a miss is the exit code."""
+
+from copy import deepcopy
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from experiments import reproduce
+from experiments.reproduce import choose, compare, labels_of, main, run_again
+from experiments.tables import read
+from userllm.errors import UserError
+
+
+@pytest.fixture
+def study(made):
+    """The collected study itself: nothing here writes into it."""
+    return made / "experiments" / "made_up"
+
+
+@pytest.fixture
+def one(study):
+    return read(study)[0]
+
+
+def verdicts(old, new):
+    return {line.what: line.verdict for line in compare(old, new, "label")}
+
+
+def with_mean(result, mean, metric="recall@10"):
+    outcomes = deepcopy(result.outcomes)
+    outcomes[0]["metrics"][metric]["mean"] = mean
+    return replace(result, outcomes=outcomes)
+
+
+def test_the_same_result_is_equal_in_every_number(one):
+    found = verdicts(one, one)
+    assert set(found.values()) == {"equal"}
+    assert {"cross_attention recall@10", "popularity recall@10"} <= found.keys()
+    assert "cross_attention training_flops" in found
+
+
+def test_inside_the_interval_is_within_and_outside_is_missed(one):
+    mean = one.outcomes[0]["metrics"]["recall@10"]["mean"]
+    name = "cross_attention recall@10"
+    assert verdicts(one, with_mean(one, mean + 0.09))[name] == "within"
+    assert verdicts(one, with_mean(one, mean - 0.11))[name] == "missed"
+
+
+def test_equal_means_of_other_users_are_not_equal(one):
+    hits = one.per_user.with_columns(
+        pl.when(pl.col("method") == "cross_attention")
+        .then(pl.col("recall@10").reverse().over("method"))
+        .otherwise("recall@10")
+        .alias("recall@10")
+    )
+    found = verdicts(one, replace(one, per_user=hits))
+    assert found["cross_attention recall@10"] == "within"
+    assert found["popularity recall@10"] == "equal"
+
+
+@pytest.mark.parametrize("share", [1.0005, 1.002])
+def test_closed_form_costs_must_agree(one, share):
+    outcomes = deepcopy(one.outcomes)
+    outcomes[0]["cost"]["training_flops"] *= share
+    found = verdicts(one, replace(one, outcomes=outcomes))
+    assert found["cross_attention training_flops"] == ("within" if share < 1.001 else "missed")
+
+
+def test_failed_runs_other_data_and_fewer_users_are_misses(one):
+    other = replace(one, environment={**one.environment, "data_fingerprint": "0" * 64})
+    outcomes = deepcopy(one.outcomes)
+    outcomes[0]["metrics"]["recall@10"]["n"] -= 1
+    assert set(verdicts(one, None).values()) == {"missed"}
+    assert set(verdicts(one, other).values()) == {"missed"}
+    fewer = verdicts(one, replace(one, outcomes=outcomes))
+    assert fewer["cross_attention recall@10"] == "missed"
+
+
+def test_words_choose_runs_and_a_wrong_one_says_what_there_is(study):
+    loaded = read(study)
+    assert len(choose(loaded, [])) == 4
+    assert [one.run["seed"] for one in choose(loaded, ["seed=1"])] == [1, 1]
+    (chosen,) = choose(loaded, ["seed=0", "context=none"])
+    assert chosen.run["folder"].startswith("none-s0")
+    with pytest.raises(UserError, match="seed: 0, 1"):
+        choose(loaded, ["seed=7"])
+
+
+def test_labels_tell_runs_apart(study):
+    labels = labels_of(read(study))
+    assert labels[0] == "contextualize context=cross_attention seed=0"
+    assert len(set(labels)) == 4
+
+
+def test_a_place_that_was_not_published_has_to_be_given(one, tmp_path):
+    with pytest.raises(UserError, match=r"--set data\.path=<path>"):
+        run_again(one, [], tmp_path)
+
+
+@pytest.mark.parametrize(("shift", "code"), [(0.0, 0), (0.05, 0), (0.5, 1)])
+def test_a_miss_is_the_exit_code(study, monkeypatch, capsys, tmp_path, shift, code):
+    def again(old, changes, runs):
+        return with_mean(old, old.outcomes[0]["metrics"]["recall@10"]["mean"] + shift)
+
+    monkeypatch.setattr(reproduce, "committed", lambda name: study)
+    monkeypatch.setattr(reproduce, "run_again", again)
+    assert main(["made_up", "seed=0", "--runs", str(tmp_path)]) == code
+    printed = capsys.readouterr().out
+    assert "the same machine type and versions" in printed
+    assert ("2 missed" in printed) == bool(code)
+
+
+def test_an_unknown_study_is_bad_input(capsys):
+    assert main(["t99"]) == 2
+    assert "t99" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_smallest_committed_run_still_comes_out(tmp_path, capsys):
+    words = ["smoke", "seed=0", "context=none", "--runs", str(tmp_path)]
+    assert main(words) == 0
+    assert " 0 missed" in capsys.readouterr().out
