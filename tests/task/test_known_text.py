@@ -15,12 +15,14 @@ from userllm.context.model import TokenBatch, UserLLM
 from userllm.context.trunk import Trunk, trunk_of
 from userllm.context.work import Lengths, answer_flops, forward_flops, known_text_flops
 from userllm.encoder.memory import UserMemory
+from userllm.errors import UserError
 from userllm.task import known_text, likelihood, scorer
 from userllm.task.answers import AnswerTokens
 from userllm.task.known_text import KnownTexts
 from userllm.task.protocol import Softmax
 from userllm.task.scorer import ItemScorer, TitleScorer
 from userllm.task.trie import Trie
+from userllm.tuning.lora import Lora
 
 END = 2
 TITLES = [[5, 6, 7], [5, 6], [5, 9, 9, 4], [8], [8, 8], [10, 11], [30, 31, 32, 33]]
@@ -30,6 +32,16 @@ KINDS = {"none": {}, "gated": {"layers": 1}, "plain": {"layers": 2}, "literal": 
 def frozen(kind: str, family: str) -> UserLLM:
     model = make_model(kind, family, **KINDS[kind])
     model.lm.requires_grad_(False)
+    return model
+
+
+def adapted(family: str, layers: int) -> UserLLM:
+    """Return a model whose upper blocks have updates, trained a little."""
+    model = make_model("gated", family, **KINDS["gated"])
+    Lora(rank=2, alpha=4, dropout=0.0, targets=None, layers=layers).apply(model)
+    for name, parameter in model.lm.named_parameters():
+        if ".lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
     return model
 
 
@@ -53,11 +65,11 @@ def prompts() -> TokenBatch:
 
 
 @pytest.mark.parametrize("family", families())
-@pytest.mark.parametrize("kind", ["none", "gated", "plain"])
+@pytest.mark.parametrize("kind", ["none", "gated", "plain", "updates above"])
 def test_rankings_and_gradients_are_those_of_reading_everything(
     kind: str, family: str, prompts: TokenBatch
 ) -> None:
-    model = frozen(kind, family)
+    model = adapted(family, 1) if kind == "updates above" else frozen(kind, family)
     labels = torch.tensor([2, 0, 6])
 
     def results() -> tuple[list[Tensor], list[Tensor]]:
@@ -77,6 +89,13 @@ def test_rankings_and_gradients_are_those_of_reading_everything(
     got = results()
     assert kind == "none" or got[1]
     torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_updates_below_the_user_leave_no_trunk() -> None:
+    model = adapted("llama", 2)
+    assert trunk_of(model.lm, model.context) is None
+    with pytest.raises(UserError, match=r"tuning\.layers=4: the language model has 3 blocks"):
+        adapted("llama", 4)
 
 
 @pytest.mark.parametrize("softmax", ["vocabulary", "catalogue", "siblings"])

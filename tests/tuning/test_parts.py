@@ -13,7 +13,7 @@ from userllm.tuning.lora import Lora
 from userllm.tuning.parts import parts_of
 from userllm.tuning.projection import Projection
 
-LORA = {"rank": 8, "alpha": 16, "dropout": 0.0, "targets": None}
+LORA = {"rank": 8, "alpha": 16, "dropout": 0.0, "targets": None, "layers": "all"}
 LEARNING = {
     "full": (Full(), {"lm", "encoder", "memory", "gates", "head"}),
     "lora": (Lora(**LORA), {"lora", "encoder", "memory", "gates", "head"}),

@@ -21,8 +21,7 @@ from userllm.context.protocol import ContextFlops
 from userllm.cost.flops import Count, Flops
 from userllm.data.gather import EventBatch
 from userllm.encoder.memory import UserMemory
-from userllm.errors import UserError
-from userllm.lm.blocks import decoder_blocks
+from userllm.lm.blocks import decoder_blocks, upper_blocks
 from userllm.summarizer.protocol import Summarizer
 
 PLACES = {"gated": before_block, "plain": after_attention, "literal": instead_of_stream}
@@ -85,7 +84,10 @@ class CrossAttention(nn.Module):
         super().__init__()
         self.memory_events = memory_events
         self.form = form
-        self.blocks = chosen_blocks(num_blocks, layers, every_k)
+        if every_k < 1:
+            raise ValueError(f"every_k ({every_k}) must be at least 1")
+        upper = upper_blocks(num_blocks, layers, key="context.layers")
+        self.blocks = upper[::-1][::every_k][::-1]
         self.compression = Compression(
             user_dim=user_dim,
             latents=perceiver_latents,
@@ -105,6 +107,8 @@ class CrossAttention(nn.Module):
             for _ in self.blocks
         ]
         self.readers = nn.ModuleList(self.stack)
+        self.memory_width = user_dim
+        self.keys_values_width = 2 * attention_width * len(self.stack)
         self.gates = nn.ParameterList(
             [nn.Parameter(torch.zeros(())) for _ in self.blocks] if form == "gated" else []
         )
@@ -153,7 +157,8 @@ class CrossAttention(nn.Module):
     def flops(self, given: Count, tokens: Count) -> ContextFlops:
         """Return the work of keys and values, and of all readers."""
         vectors = self.vectors(given)
-        memory, reading = self.compression.flops(given), Flops()
+        compression = self.compression.flops(given)
+        memory, reading = compression, Flops()
         for reader in self.stack:
             memory += reader.keys_values_flops(vectors)
             reading += reader.flops(tokens, vectors)
@@ -162,6 +167,7 @@ class CrossAttention(nn.Module):
             reading,
             first_block=self.blocks[0],
             learned_inputs=self.compression.perceiver is not None,
+            compression=compression,
         )
 
     def per_block(self) -> dict[str, dict[int, float]]:
@@ -203,22 +209,3 @@ class CrossAttention(nn.Module):
             mask_BU = None if mask_BU is None else mask_BU.repeat_interleave(repeats, 0)
         read_BTD: Tensor = self.stack[index](queries_BTD, (keys, values), mask_BU)
         return read_BTD
-
-
-def chosen_blocks(
-    num_blocks: int, layers: int | Literal["all", "upper_half"], every_k: int
-) -> list[int]:
-    """Return the indices of the blocks that read the memory, lowest first.
-
-    Raises:
-        UserError: More blocks asked for than there are, or an unknown word.
-    """
-    named = {"all": num_blocks, "upper_half": num_blocks // 2}
-    count = named.get(layers, -1) if isinstance(layers, str) else layers
-    if not 1 <= count <= num_blocks or every_k < 1:
-        raise UserError(
-            f"context.layers={layers} context.every_k={every_k}: the language model has "
-            f"{num_blocks} blocks. Expected all, upper_half or a number from 1 to {num_blocks}, "
-            "and every_k of at least 1."
-        )
-    return list(range(num_blocks - 1, num_blocks - 1 - count, -every_k))[::-1]

@@ -26,6 +26,8 @@ class Hybrid(nn.Module):
         self.text_events = text_events
         self.reads_memory = entry.reads_memory
         self.memory_events = entry.memory_events
+        self.memory_width = entry.memory_width
+        self.keys_values_width = entry.keys_values_width
         self.summarizer = entry.summarizer
 
     def attach(self, model: PreTrainedModel) -> None:

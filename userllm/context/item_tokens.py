@@ -53,6 +53,7 @@ class ItemTokens(nn.Module):
 
     text_events = 0
     reads_memory = False
+    keys_values_width = 0
     summarizer: Summarizer | None = None
     memory_events: int | None = None
 
@@ -77,6 +78,7 @@ class ItemTokens(nn.Module):
             )
         self.fields, self.events, self.semantic_init = fields, events, semantic_init
         self.tokenizer = tokenizer
+        self.memory_width = text_dim
         self.names = {
             "item": catalogue.titles,
             "category": catalogue.categories,

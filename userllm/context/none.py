@@ -17,6 +17,8 @@ class NoMemory(nn.Module):
     reads_memory = False
     summarizer: Summarizer | None = None
     memory_events: int | None = None
+    memory_width = 0
+    keys_values_width = 0
 
     def attach(self, model: PreTrainedModel) -> None:
         """Nothing to connect."""

@@ -34,11 +34,13 @@ class OneToken(nn.Module):
 
     text_events = 0
     reads_memory = True
+    keys_values_width = 0
     summarizer: Summarizer | None = None
     memory_events: int | None = None
 
     def __init__(self, *, text_dim: int, user_dim: int, hidden_width: int | None) -> None:
         super().__init__()
+        self.memory_width = user_dim
         self.projector = Projector(user_dim=user_dim, text_dim=text_dim, hidden_width=hidden_width)
 
     def attach(self, model: PreTrainedModel) -> None:

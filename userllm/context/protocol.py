@@ -7,7 +7,7 @@ Shape suffixes: B batch, P prefix positions, D text width.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ class ContextFlops:
 
     Attributes:
         memory: Done once per user; can be cached.
+        compression: The part of it that comes before the vectors that are stored.
         reading: Done by every text token, in all reading blocks together.
         first_block: The lowest block whose input depends on the user; None when none does.
         learned_inputs: Whether something of the context's own learns in front of the memory's
@@ -35,6 +36,7 @@ class ContextFlops:
     reading: Flops
     first_block: int | None
     learned_inputs: bool
+    compression: Flops = field(default_factory=Flops)
 
 
 class Context(Protocol):
@@ -44,12 +46,17 @@ class Context(Protocol):
         text_events: How many of the last events are written into the prompt.
         reads_memory: Whether an encoder is needed at all.
         memory_events: How many of the encoder's last vectors it asks for; None is all.
+        memory_width: Width of the vectors of :meth:`compress`; 0 where there are none.
+        keys_values_width: Numbers that blocks store for each vector that they read by
+            cross-attention; 0 where none does.
         summarizer: Who writes the summary that stands in the prompt; None writes none.
     """
 
     text_events: int
     reads_memory: bool
     memory_events: int | None
+    memory_width: int
+    keys_values_width: int
     summarizer: Summarizer | None
 
     def attach(self, model: PreTrainedModel) -> None:

@@ -37,6 +37,7 @@ class SoftPrompt(nn.Module):
 
     text_events = 0
     reads_memory = True
+    keys_values_width = 0
     summarizer: Summarizer | None = None
 
     def __init__(
@@ -53,6 +54,7 @@ class SoftPrompt(nn.Module):
     ) -> None:
         super().__init__()
         self.memory_events = memory_events
+        self.memory_width = user_dim
         self.compression = Compression(
             user_dim=user_dim,
             latents=perceiver_latents,
@@ -97,8 +99,14 @@ class SoftPrompt(nn.Module):
     def flops(self, given: Count, tokens: Count) -> ContextFlops:
         """Return the work of compressing and projecting; reading is the blocks' own work."""
         projecting = self.projector.flops(self.vectors(given))
-        memory = self.compression.flops(given) + projecting
-        return ContextFlops(memory, Flops(), first_block=0, learned_inputs=True)
+        compression = self.compression.flops(given)
+        return ContextFlops(
+            compression + projecting,
+            Flops(),
+            first_block=0,
+            learned_inputs=True,
+            compression=compression,
+        )
 
     def per_block(self) -> dict[str, dict[int, float]]:
         """Blocks learn nothing of their own here."""

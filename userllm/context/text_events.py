@@ -47,6 +47,7 @@ class TextEvents(nn.Module):
 
     text_events = 0
     reads_memory = False
+    keys_values_width = 0
     summarizer: Summarizer | None = None
     memory_events: int | None = None
     vectors_IW: Tensor
@@ -71,7 +72,7 @@ class TextEvents(nn.Module):
         self.events = events
         vectors_IW = item_vectors(sentence, catalogue, vocabulary)
         self.register_buffer("vectors_IW", vectors_IW, persistent=False)
-        width = vectors_IW.shape[1]
+        width = self.memory_width = vectors_IW.shape[1]
         self.rating = nn.Embedding(vocabulary.sizes[RATING_FEATURE], width)
         self.recency = nn.Embedding(events, width)
         nn.init.zeros_(self.rating.weight)

@@ -6,6 +6,8 @@ inside a block whose output joins the residual stream after self-attention, and 
 cross-attention where the feed-forward begins and ends.
 """
 
+from typing import Literal
+
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -44,6 +46,29 @@ def decoder_blocks(model: PreTrainedModel) -> list[nn.Module]:
         f"{type(model).__name__}: no list of {count} decoder blocks was found. Expected a "
         "decoder-only model such as the Llama, Qwen, Gemma, GPT-NeoX or GPT-2 families."
     )
+
+
+def upper_blocks(
+    num_blocks: int, layers: int | Literal["all", "upper_half"], *, key: str
+) -> list[int]:
+    """Return the indices of the last blocks, lowest first.
+
+    Args:
+        num_blocks: Blocks of the language model.
+        layers: ``all``, ``upper_half``, or how many.
+        key: Where ``layers`` was said, for the error.
+
+    Raises:
+        UserError: More blocks asked for than there are, or an unknown word.
+    """
+    named = {"all": num_blocks, "upper_half": num_blocks // 2}
+    count = named.get(layers, -1) if isinstance(layers, str) else layers
+    if not 1 <= count <= num_blocks:
+        raise UserError(
+            f"{key}={layers}: the language model has {num_blocks} blocks. Expected all, "
+            f"upper_half or a number from 1 to {num_blocks}."
+        )
+    return list(range(num_blocks - count, num_blocks))
 
 
 def attention_branch(block: nn.Module) -> nn.Module:

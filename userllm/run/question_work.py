@@ -8,12 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from torch import nn
 
-from userllm.context.compression import Compression
-from userllm.context.cross_attention import CrossAttention
 from userllm.context.model import UserLLM
-from userllm.context.text_events import TextEvents
 from userllm.context.work import Lengths, answer_flops, attention_width, forward_flops
 from userllm.cost.cache import FLOAT32, cache_bytes
 from userllm.cost.flops import Count, Flops, attention, linear, weight_count
@@ -53,7 +49,7 @@ class Asking:
 def keepable(model: UserLLM) -> list[Kept]:
     """Return what can be stored for the users of a model, the least first."""
     if np.any(model.context.vectors(1.0)):
-        return ["nothing", "memory", *_if(_readers(model), "keys and values")]
+        return ["nothing", "memory", *_if(model.context.keys_values_width, "keys and values")]
     return ["nothing", *_if(model.context.text_events, "prompt")]
 
 
@@ -102,11 +98,11 @@ def question_flops(model: UserLLM, asking: Asking, kept: Kept) -> dict[str, Coun
     """
     parts = forward_flops(model, asking.lengths)
     memory = parts.pop("memory", 0.0)
-    perceiver = np.minimum(_compression_flops(model, asking.lengths), memory)
+    perceiver = _compression_flops(model, asking.lengths)
     if kept == "prompt":
         parts["blocks"] = _behind(model, asking.question, asking.lengths.prompt).total
     # What the blocks read memories with; without such blocks, what maps vectors into the prompt.
-    mapped = "keys and values" if _readers(model) else "projection"
+    mapped = "keys and values" if model.context.keys_values_width else "projection"
     parts |= {"perceiver": perceiver, mapped: memory - perceiver}
     left = {name: work for name, work in parts.items() if name not in DONE[kept]}
     return {name: work for name, work in left.items() if np.any(work)}
@@ -142,10 +138,9 @@ def append_flops(model: UserLLM, asking: Asking, kept: Kept) -> Count | None:
         work = work + between.choosing.total + between.making.total
     work = work + _compression_flops(model, lengths)
     if kept == "keys and values":
-        compressed = np.any(_compression_flops(model, lengths))
-        new = model.context.vectors(1.0) if compressed else model.memory.vectors(1.0)
-        for reader in _readers(model):
-            work = work + linear(new, weight_count(reader)).total
+        # Of the new vectors, or of all that a Perceiver makes, however many it reads.
+        new = model.context.flops(model.memory.vectors(1.0), 0.0)
+        work = work + new.memory.total - new.compression.total
     return work
 
 
@@ -161,15 +156,8 @@ def stored_bytes(model: UserLLM, asking: Asking, kept: Kept) -> Count:
         return cache_bytes(model.lm.config, about, windowed=True)
     vectors = model.context.vectors(model.given(asking.lengths.events))
     if kept == "memory":
-        return FLOAT32 * memory_width(model) * vectors
-    return FLOAT32 * sum(reader.out_features for reader in _readers(model)) * vectors
-
-
-def memory_width(model: UserLLM) -> int:
-    """Return the width of the vectors that are stored of a user."""
-    if isinstance(model.context, TextEvents):
-        return int(model.context.vectors_IW.shape[1])
-    return 0 if model.encoder is None else model.encoder.width
+        return FLOAT32 * model.context.memory_width * vectors
+    return FLOAT32 * model.context.keys_values_width * vectors
 
 
 def _behind(model: UserLLM, tokens: Count, seen: Count) -> Flops:
@@ -179,18 +167,8 @@ def _behind(model: UserLLM, tokens: Count, seen: Count) -> Flops:
     return linear(tokens, weight_count(*blocks)) + Flops(attention=len(blocks) * one.attention)
 
 
-def _readers(model: UserLLM) -> list[nn.Linear]:
-    """Return what makes keys and values of user vectors, one of every block that reads them."""
-    contexts = [module for module in model.modules() if isinstance(module, CrossAttention)]
-    return [reader.to_keys_values for context in contexts for reader in context.stack]
-
-
 def _compression_flops(model: UserLLM, lengths: Lengths) -> Count:
-    given = model.given(lengths.events)
-    if isinstance(model.context, TextEvents):
-        given = np.minimum(given, model.context.events)
-    found = [module for module in model.modules() if isinstance(module, Compression)]
-    return sum(module.flops(given).total for module in found)
+    return model.context.flops(model.given(lengths.events), 0.0).compression.total
 
 
 def _if(there: object, kept: Kept) -> list[Kept]:
