@@ -44,6 +44,18 @@ def test_who_takes_long_is_repeated_less_often_and_says_so():
     assert found["slow"]["p50"] >= 30
 
 
+def test_parts_are_reported_beside_the_whole():
+    def ask(number):
+        time.sleep(0.02)
+        return [0.001 * number]
+
+    asks = {"all": Timed(ready=lambda _: time.sleep(0.05), ask=ask, parts=("part",))}
+    found = Latency(repeats=3, warmup=1).interleave(asks, CPU)
+    assert found["part"]["p50"] == pytest.approx(2.0)
+    assert found["all"]["p50"] >= 20
+    assert found["part"]["repeats"] == found["all"]["repeats"] == 3
+
+
 def test_every_row_says_where_it_was_measured():
     found = Latency(repeats=4, warmup=2).measure(lambda _: None, CPU)
     assert found["repeats"] == 4

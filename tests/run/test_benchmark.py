@@ -73,7 +73,7 @@ def test_methods_of_one_length_take_turns(runs, monkeypatch):
     outcome = benchmark(runs, words, "histories=[4]", SHARED)
     assert outcome.state == "finished", outcome.error
     # One turn for users alone and one for batches, with every row in it.
-    assert [len(turn) for turn in turns] == [4 * 3, 4 * 2]
+    assert [len(turn) for turn in turns] == [4 * 3, 4]
 
 
 def test_a_result_without_accuracy_can_be_read(several):

@@ -17,10 +17,17 @@ Ask = Callable[[int], Any]
 
 @dataclass(frozen=True)
 class Timed:
-    """What is timed, and what has to be done each time before the clock runs."""
+    """What is timed, and what has to be done each time before the clock runs.
+
+    Attributes:
+        ready: What has to be done.
+        ask: What is timed. With parts it returns the seconds that each took, by :func:`now`.
+        parts: Names of parts of it that it times itself.
+    """
 
     ready: Ask
     ask: Ask
+    parts: tuple[str, ...] = ()
 
 
 class Latency:
@@ -45,6 +52,8 @@ class Latency:
     ) -> dict[str, dict[str, Any]]:
         """Return p50 and p95 in milliseconds of each, with what a reader needs to judge them.
 
+        Parts are among the names that it returns.
+
         One after the other does its first repeat, then all do their second: what slows the
         machine down for a minute slows all of them.
 
@@ -55,11 +64,15 @@ class Latency:
                 last call is what counts.
         """
         watch = Neighbours()
-        taken: dict[str, list[float]] = {name: [] for name in asks}
+        taken: dict[str, list[float]] = {
+            each: [] for name, timed in asks.items() for each in (name, *timed.parts)
+        }
         for number in range(self.warmup + self.repeats):
             for name, timed in asks.items():
                 if sum(taken[name]) < 1000.0 * seconds:
-                    taken[name].append(self._time(timed, number, device))
+                    times = self._time(timed, number, device)
+                    for each, milliseconds in zip((name, *timed.parts), times, strict=True):
+                        taken[each].append(milliseconds)
         machine = {
             "threads": torch.get_num_threads(),
             "device": str(device),
@@ -78,15 +91,17 @@ class Latency:
         }
 
     @staticmethod
-    def _time(timed: Timed, number: int, device: torch.device) -> float:
+    def _time(timed: Timed, number: int, device: torch.device) -> list[float]:
+        """Return the milliseconds of all, and of each part."""
         timed.ready(number)
-        _synchronize(device)
-        start = time.perf_counter()
-        timed.ask(number)
-        _synchronize(device)
-        return 1000.0 * (time.perf_counter() - start)
+        start = now(device)
+        parts = timed.ask(number)
+        whole = now(device) - start
+        return [1000.0 * seconds for seconds in (whole, *(parts if timed.parts else ()))]
 
 
-def _synchronize(device: torch.device) -> None:
+def now(device: torch.device) -> float:
+    """Return the clock's reading in seconds, once the device has done all it was told to."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    return time.perf_counter()

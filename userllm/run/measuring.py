@@ -21,8 +21,8 @@ from userllm.training.memory import forget_peak_memory, peak_memory_bytes
 IN_TURN = 8
 """Different users that are asked in turn: what is stored of a long text prompt is large."""
 
-ALONE, TOGETHER = ("prefill", "first_token", "answer"), ("prefill", "answer")
-"""What is timed for one user at a time, and for a batch of users."""
+ALONE = ("prefill", "first_token", "answer")
+"""What is timed for one user at a time."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def measure_rows(
         for kept in keepable(one.model)
     ]
     latency: Latency = build(cfg.cost)
-    alone = _times(rows, ALONE, 1, latency, device, cfg.seconds)
-    together = _times(rows, TOGETHER, cfg.batch, latency, device, cfg.seconds)
+    alone = _alone(rows, latency, device, cfg.seconds)
+    together = _together(rows, cfg.batch, latency, device, cfg.seconds)
     return [
         {
             **_closed(row, cfg.answer_tokens),
@@ -82,24 +82,36 @@ def _serving(one: Contestant, kept: Kept, tokens: int, device: torch.device) -> 
     )
 
 
-def _times(
-    rows: Sequence[_Row],
-    kinds: Sequence[str],
-    size: int,
-    latency: Latency,
-    device: torch.device,
-    seconds: float,
+def _alone(
+    rows: Sequence[_Row], latency: Latency, device: torch.device, seconds: float
 ) -> list[dict[str, dict[str, Any]]]:
-    """Return the times of each row by what is timed; the rows take turns."""
+    """Return the times of each row for one user, by what is timed; the rows take turns."""
     asks = {
         f"{number} {kind}": Timed(
-            ready=_numbered(row.serving.get_ready, row, size),
-            ask=_numbered(_asks(row.serving)[kind], row, size),
+            ready=_numbered(row.serving.get_ready, row, 1),
+            ask=_numbered(_asks(row.serving)[kind], row, 1),
         )
         for number, row in enumerate(rows)
-        for kind in kinds
+        for kind in ALONE
     }
     times = latency.interleave(asks, device, seconds=seconds)
+    return [{kind: times[f"{number} {kind}"] for kind in ALONE} for number, _ in enumerate(rows)]
+
+
+def _together(
+    rows: Sequence[_Row], size: int, latency: Latency, device: torch.device, seconds: float
+) -> list[dict[str, dict[str, Any]]]:
+    """Return the times of each row for a batch; minutes for long texts, so both from one answer."""
+    asks = {
+        f"{number} answer": Timed(
+            ready=_numbered(row.serving.get_ready, row, size),
+            ask=_numbered(row.serving.answer_timed, row, size),
+            parts=(f"{number} prefill",),
+        )
+        for number, row in enumerate(rows)
+    }
+    times = latency.interleave(asks, device, seconds=seconds)
+    kinds = ("prefill", "answer")
     return [{kind: times[f"{number} {kind}"] for kind in kinds} for number, _ in enumerate(rows)]
 
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from userllm.context.model import Prefill, TokenBatch, UserLLM, positions
+from userllm.cost.latency import now
 from userllm.encoder.memory import UserMemory
 from userllm.run.question_work import Kept
 from userllm.run.stored_prompt import StoredPrompt, read_behind, split_question, store
@@ -86,15 +87,25 @@ class Serving:
     def first(self, rows: Ints) -> Tensor:
         """Return the first tokens ``[B]``; the questions are gathered and written out here."""
         with torch.inference_mode():
-            stored = self._of(rows).stored
-            return self._prefill(replace(self._gather(rows), stored=stored))[0].logits_BV.argmax(1)
+            return self._prefill(self._gathered(rows))[0].logits_BV.argmax(1)
 
     def answer(self, rows: Ints) -> Tensor:
         """Return the logits ``[B, V]`` of the last token of whole answers."""
         with torch.inference_mode():
-            ready = replace(self._gather(rows), stored=self._of(rows).stored)
+            return self._write(*self._prefill(self._gathered(rows)))
+
+    def answer_timed(self, rows: Ints) -> list[float]:
+        """Answer, and return the seconds of the prefill in it."""
+        with torch.inference_mode():
+            ready = self._gathered(rows)
+            began = now(self.device)
             prefill, known = self._prefill(ready)
-            return self._write(prefill, known)
+            seconds = now(self.device) - began
+            self._write(prefill, known)
+        return [seconds]
+
+    def _gathered(self, rows: Ints) -> _Ready:
+        return replace(self._gather(rows), stored=self._of(rows).stored)
 
     def _prefill(self, ready: _Ready) -> tuple[Prefill, KnownBatch | None]:
         if isinstance(ready.stored, StoredPrompt):
