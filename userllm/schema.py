@@ -88,6 +88,7 @@ class ContextTraining:
     warmup: float
     checkpoint_every: int
     reuse_text: bool
+    group_by_length: bool
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ def train(cfg: DictConfig, assembly: Assembly, folder: RunFolder) -> Trained:
         questions=[assembly.questions(exam, "train") for exam in assembly.exams],
         batch_size=rows,
         seed=cfg.seed,
+        group_by_length=cfg.training.group_by_length,
     )
     groups = parameter_groups(cfg, assembly.model)
     if not groups:

@@ -28,13 +28,20 @@ class MixedBatches:
         questions: Training questions of each exam.
         batch_size: Questions of a batch; fewer where an exam has fewer.
         seed: Decides the turns and the order of the questions.
+        group_by_length: Whether histories of like length share a batch.
 
     Raises:
         UserError: An exam that should be trained on has no questions.
     """
 
     def __init__(
-        self, *, exams: Sequence[Exam], questions: Sequence[Questions], batch_size: int, seed: int
+        self,
+        *,
+        exams: Sequence[Exam],
+        questions: Sequence[Questions],
+        batch_size: int,
+        seed: int,
+        group_by_length: bool = False,
     ) -> None:
         self.exams, self.seed = list(exams), seed
         weights_X = np.array([exam.weight for exam in exams])
@@ -52,6 +59,7 @@ class MixedBatches:
                 lambda _, asked=asked: [asked.users, asked.cuts],  # type: ignore[misc]
                 batch_size=size,
                 seed=seed,
+                lengths=(lambda columns: columns[1]) if group_by_length else None,
             )
             for asked, size in zip(questions, self.sizes, strict=True)
         ]

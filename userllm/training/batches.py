@@ -14,6 +14,9 @@ MakeBatch = Callable[[int], Any]
 EpochItems = Callable[[np.random.Generator], Sequence[np.ndarray]]
 """From an epoch's own generator to parallel arrays, one row per training window or example."""
 
+STRETCH = 50
+"""Batches among whose rows like lengths are looked for."""
+
 
 def step_rng(seed: int, *path: int) -> np.random.Generator:
     """Return a generator of its own for one place in a run, such as ``(seed, epoch)``."""
@@ -72,12 +75,22 @@ class EpochBatches:
         epoch_items: Makes the rows of one epoch.
         batch_size: Rows per batch; the remainder of an epoch is dropped, a different one each time.
         seed: Decides the rows and their order together with the number of the epoch.
+        lengths: Gives each row a length, so that rows of like length share a batch and little is
+            padded; None leaves who shares one to chance.
     """
 
-    def __init__(self, epoch_items: EpochItems, *, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        epoch_items: EpochItems,
+        *,
+        batch_size: int,
+        seed: int,
+        lengths: Callable[[Sequence[np.ndarray]], np.ndarray] | None = None,
+    ) -> None:
         self.epoch_items = epoch_items
         self.batch_size = batch_size
         self.seed = seed
+        self.lengths = lengths
         self._starts = [0]
         self._epoch = -1
         self._rows: list[np.ndarray] = []
@@ -99,4 +112,29 @@ class EpochBatches:
         order = rng.permutation(len(columns[0]))
         if not len(order):
             raise ValueError(f"epoch {epoch} has no rows to train on")
+        if self.lengths is not None:
+            order = grouped(order, self.lengths(columns), self.batch_size, rng)
         self._epoch, self._rows = epoch, [column[order] for column in columns]
+
+
+def grouped(
+    order: np.ndarray, lengths: np.ndarray, batch_size: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Return a shuffled order in which rows of like length share a batch.
+
+    Rows are sorted within stretches of :data:`STRETCH` batches, whose order is then drawn: who
+    learns together stays close to chance, and long batches come at any time.
+
+    Args:
+        order: Shuffled rows.
+        lengths: Length of each row.
+        batch_size: Rows per batch; what fills no batch is left at the end.
+        rng: Draws the order of batches.
+    """
+    whole = len(order) // batch_size * batch_size
+    stretches = []
+    for start in range(0, whole, STRETCH * batch_size):
+        rows = order[start : min(start + STRETCH * batch_size, whole)]
+        batches = rows[np.argsort(lengths[rows], kind="stable")].reshape(-1, batch_size)
+        stretches.append(rng.permutation(batches))
+    return np.concatenate([*(one.ravel() for one in stretches), order[whole:]])
