@@ -38,6 +38,7 @@ class Job:
 
 
 JOBS = (
+    Job("machine", "machine.py"),
     Job("startup", "startup.py"),
     Job("encoder-1", "encoder.py", ("--threads", "1")),
     Job("encoder", "encoder.py"),

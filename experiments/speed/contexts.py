@@ -26,6 +26,7 @@ SHARED = "size=small task=favorite_category encoder.checkpoint=null"
 TEXT = "context=text_prompt"
 PLAIN = "context=cross_attention training.reuse_text=false"
 FAST = "context=cross_attention context.layers=5"
+LATENTS = f"{FAST} context.perceiver_latents=16"
 FULL, TRY = (
     ["seconds=4", "cost.warmup=1"],
     ["cost.repeats=1", "cost.warmup=0", "batch=1", "seconds=5"],
@@ -61,8 +62,10 @@ def main() -> None:
     short, long = (HISTORIES[:1], (10, 20)) if options.small else (HISTORIES, LONG)
     more = [f"threads={options.threads}", *(TRY if options.small else FULL)]
     costs = benchmark([TEXT, PLAIN, FAST], f"{REAL} {lm}", short, more)
-    grown = benchmark([FAST], f"{LONG_LIVED} {lm}", long, more)
-    rows = [*ratio_rows(costs, short), *growth_rows(grown, long)]
+    grown = benchmark([FAST, LATENTS], f"{LONG_LIVED} {lm}", long, more)
+    rows = [*ratio_rows(costs, short)]
+    for method, kind in ((FAST, "all vectors"), (LATENTS, "16 latents")):
+        rows += growth_rows(grown, method, kind, long)
     threads = {"threads": options.threads}
     record.write(options.out, "user vectors against text", [{**row, **threads} for row in rows])
 
@@ -110,10 +113,12 @@ def ratio_rows(costs: Sequence[Cost], histories: Sequence[int]) -> Iterator[reco
             )
 
 
-def growth_rows(costs: Sequence[Cost], histories: Sequence[int]) -> Iterator[record.Row]:
+def growth_rows(
+    costs: Sequence[Cost], method: str, kind: str, histories: Sequence[int]
+) -> Iterator[record.Row]:
     """Yield what a question about a long history costs over one about a short, memory stored."""
-    short, long = (pick(costs, FAST, history, "keys and values") for history in histories)
-    name = f"stored memory, H={histories[1]} over H={histories[0]}"
+    short, long = (pick(costs, method, history, "keys and values") for history in histories)
+    name = f"stored memory ({kind}), H={histories[1]} over H={histories[0]}"
     times = [cost["latency_ms"]["answer"]["p50"] for cost in (long, short)]
     yield record.row(
         f"{name}: FLOPs", long["flops_answer"] / short["flops_answer"], "x", at_most=MOST_GROWTH
@@ -124,12 +129,13 @@ def growth_rows(costs: Sequence[Cost], histories: Sequence[int]) -> Iterator[rec
 def pick(costs: Sequence[Cost], method: str, history: int, kept: str) -> Cost:
     """Return the row of a method at one length of history with one thing stored."""
     words = set(method.split())
-    (cost,) = [
+    found = [
         cost
         for cost in costs
         if cost["history"] == history and cost["kept"] == kept and words <= set(cost["overrides"])
     ]
-    return cost
+    # Another method may say the same and more.
+    return min(found, key=lambda cost: len(cost["overrides"]))
 
 
 def timing(cost: Cost, figure: str) -> dict[str, Any]:
