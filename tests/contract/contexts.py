@@ -49,15 +49,13 @@ def _in_hybrid(option: str) -> list[str]:
 
 
 MEMORIES = {
-    f"{memory} in {context}": [f"memory={memory}", f"context={context}"]
+    f"{memory} memory": [f"memory={memory}"]
     for memory in sorted(path.stem for path in (conf_dir() / "memory").glob("*.yaml"))
     if memory != "states"
-    for context in ("cross_attention", "soft_prompt")
 } | {
     "candidates alone": ["memory=candidates", "memory.states=false", "memory.titles=false"],
     "candidates through a perceiver": ["memory=candidates", "context.perceiver_latents=4"],
-    "candidates and the last events": ["memory=candidates", "context.memory_events=2"],
-    "candidates in a hybrid": ["memory=candidates", "context=hybrid"],
+    "candidates in a soft prompt": ["memory=candidates", "context=soft_prompt"],
     "more candidates than items": ["memory=candidates", "memory.count=60", "memory.seen=true"],
 }
 
