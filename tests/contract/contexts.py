@@ -55,6 +55,7 @@ MEMORIES = {
 } | {
     "candidates alone": ["memory=candidates", "memory.states=false", "memory.titles=false"],
     "candidates through a perceiver": ["memory=candidates", "context.perceiver_latents=4"],
+    "candidates and the last events": ["memory=candidates", "context.memory_events=2"],
     "candidates in a soft prompt": ["memory=candidates", "context=soft_prompt"],
     "more candidates than items": ["memory=candidates", "memory.count=60", "memory.seen=true"],
 }

@@ -25,7 +25,7 @@ from userllm.run.question_work import Asking, append_flops, question_flops
 from userllm.tuning.encoder import Encoder
 from userllm.tuning.projection import Projection
 
-BESIDE, ALONE = "candidates in cross_attention", "candidates alone"
+BESIDE, ALONE = "candidates memory", "candidates alone"
 COUNT = 20
 
 
