@@ -20,8 +20,8 @@ from userllm.encoder.load import load_encoder
 from userllm.encoder.markov import WindowedMarkov
 from userllm.encoder.popularity import Popularity
 from userllm.encoder.ranking import EncoderScorer
+from userllm.run.contextualize import training_batches
 from userllm.run.finished import Finished, reopen
-from userllm.task.mixture import MixedBatches
 from userllm.task.ranking import RankingExam
 from userllm.training.weights import read_weights
 
@@ -94,13 +94,8 @@ def digest(value: Any) -> str:
 
 
 def _training(finished: Finished) -> list[Any]:
-    assembly, config = finished.assembly, finished.config
-    batches = MixedBatches(
-        exams=assembly.exams,
-        questions=[assembly.questions(exam, "train") for exam in assembly.exams],
-        batch_size=config.training.batch_size,
-        seed=config.seed,
-    )
+    config = finished.config
+    batches = training_batches(config, finished.assembly, config.training.batch_size)
     # A method that learns nothing still shows what it would have been given.
     steps = finished.trained.steps or config.training.steps
     return [batches(number) for number in range(min(steps, MOST_BATCHES))]

@@ -24,7 +24,9 @@ def batches(corpus: Corpus, option: str, seed: int = 0, **changes) -> MixedBatch
     made = material(corpus)
     chosen = exams(option, made, changes)
     asked = [exam.subject.questions(corpus, made.split, "train") for exam in chosen]
-    return MixedBatches(exams=chosen, questions=asked, batch_size=4, seed=seed)
+    return MixedBatches(
+        exams=chosen, questions=asked, batch_size=4, seed=seed, group_by_length=False
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)

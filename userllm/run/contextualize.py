@@ -47,13 +47,7 @@ def train(cfg: DictConfig, assembly: Assembly, folder: RunFolder) -> Trained:
     """Train for the configured steps or FLOPs; a method with nothing to learn is left as it is."""
     options = as_dict(cfg.trainer)
     rows, options = split_batch(cfg.training.batch_size, cfg.training.micro_batch, options)
-    batches = MixedBatches(
-        exams=assembly.exams,
-        questions=[assembly.questions(exam, "train") for exam in assembly.exams],
-        batch_size=rows,
-        seed=cfg.seed,
-        group_by_length=cfg.training.group_by_length,
-    )
+    batches = training_batches(cfg, assembly, rows)
     groups = parameter_groups(cfg, assembly.model)
     if not groups:
         log.info("nothing learns in this method; it is measured as it is")
@@ -97,6 +91,17 @@ def train(cfg: DictConfig, assembly: Assembly, folder: RunFolder) -> Trained:
         examples=int(counts_X @ batches.sizes),
         seconds=summary.seconds,
         flops=once + float(counts_X @ flops_X),
+    )
+
+
+def training_batches(cfg: DictConfig, assembly: Assembly, rows: int) -> MixedBatches:
+    """Return the batches that a run trains on, of so many questions each."""
+    return MixedBatches(
+        exams=assembly.exams,
+        questions=[assembly.questions(exam, "train") for exam in assembly.exams],
+        batch_size=rows,
+        seed=cfg.seed,
+        group_by_length=cfg.training.group_by_length,
     )
 
 

@@ -21,9 +21,6 @@ from userllm.training.memory import forget_peak_memory, peak_memory_bytes
 IN_TURN = 8
 """Different users that are asked in turn: what is stored of a long text prompt is large."""
 
-ALONE = ("prefill", "first_token", "answer")
-"""What is timed for one user at a time."""
-
 
 @dataclass(frozen=True)
 class _Row:
@@ -86,16 +83,18 @@ def _alone(
     rows: Sequence[_Row], latency: Latency, device: torch.device, seconds: float
 ) -> list[dict[str, dict[str, Any]]]:
     """Return the times of each row for one user, by what is timed; the rows take turns."""
+    kinds = [_asks(row.serving) for row in rows]
     asks = {
         f"{number} {kind}": Timed(
-            ready=_numbered(row.serving.get_ready, row, 1),
-            ask=_numbered(_asks(row.serving)[kind], row, 1),
+            ready=_numbered(row.serving.get_ready, row, 1), ask=_numbered(ask, row, 1)
         )
         for number, row in enumerate(rows)
-        for kind in ALONE
+        for kind, ask in kinds[number].items()
     }
     times = latency.interleave(asks, device, seconds=seconds)
-    return [{kind: times[f"{number} {kind}"] for kind in ALONE} for number, _ in enumerate(rows)]
+    return [
+        {kind: times[f"{number} {kind}"] for kind in kinds[number]} for number in range(len(rows))
+    ]
 
 
 def _together(
@@ -116,6 +115,7 @@ def _together(
 
 
 def _asks(serving: Serving) -> dict[str, Callable[[Ints], Any]]:
+    """Return what is timed for one user at a time."""
     return {
         "prefill": serving.prefill,
         "first_token": serving.first,

@@ -41,7 +41,7 @@ class MixedBatches:
         questions: Sequence[Questions],
         batch_size: int,
         seed: int,
-        group_by_length: bool = False,
+        group_by_length: bool,
     ) -> None:
         self.exams, self.seed = list(exams), seed
         weights_X = np.array([exam.weight for exam in exams])
