@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats import weightstats
 
 from userllm.metric.seeds import across_seeds
 
@@ -17,7 +18,6 @@ def test_it_is_students_interval():
 
 
 def test_it_equals_statsmodels():
-    weightstats = pytest.importorskip("statsmodels.stats.weightstats")
     result = across_seeds(SEEDS)
     expected = weightstats.DescrStatsW(SEEDS).tconfint_mean()
     assert (result.low, result.high) == pytest.approx(expected)
