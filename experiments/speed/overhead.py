@@ -73,6 +73,8 @@ def make(
         feed_forward=4,
         dropout=0.2,
         attention_dropout=0.0,
+        item_dropout=0.0,
+        repeat_score=False,
         max_events=events,
         features=["item", "category", "rating"],
         feature_width={"item": width, "category": 16, "rating": 16},

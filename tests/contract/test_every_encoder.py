@@ -149,7 +149,7 @@ def test_the_number_of_vectors_is_that_of_true_mask_entries(encoder, events):
 
 
 def test_special_ids_are_never_recommended(encoder, events):
-    scores_BI = encoder.item_scores(encoder(events).state_BE)
+    scores_BI = encoder.item_scores(encoder(events).state_BE, events)
     assert torch.isneginf(scores_BI[:, :3]).all()
     assert torch.isfinite(scores_BI[:, 3:]).all()
 
@@ -158,7 +158,9 @@ def test_item_scores_are_states_times_the_item_table_plus_the_bias(encoder, even
     state_BE = encoder(events).state_BE
     expected_BI = state_BE @ encoder.item_table.T + encoder.item_bias
     assert expected_BI.shape == (4, corpus.vocabulary.sizes["item"])
-    torch.testing.assert_close(encoder.item_scores(state_BE), expected_BI, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        encoder.item_scores(state_BE, events), expected_BI, atol=1e-5, rtol=1e-4
+    )
 
 
 def test_closed_form_equals_the_counter_on_unfused_attention(encoder, gather):
@@ -208,7 +210,7 @@ def test_events_without_categories_and_ratings_are_enough(option, bare_corpus):
     loss.backward()
     assert torch.isfinite(loss)
     assert loss > 0
-    assert encoder.item_scores(encoder.eval()(events).state_BE)[:, 3:].isfinite().all()
+    assert encoder.item_scores(encoder.eval()(events).state_BE, events)[:, 3:].isfinite().all()
 
 
 def test_every_parameter_learns_from_the_loss(encoder, events):
@@ -253,7 +255,7 @@ def test_its_best_items_can_be_candidates(option, corpus, events):
     encoded = encoder(events)
     table, bias = encoder.item_table, encoder.item_bias
     ids_BC, real_BC = memory.choose(encoded.state_BE, events, table, bias)
-    scores_BI = encoder.item_scores(encoded.state_BE)
+    scores_BI = encoder.item_scores(encoded.state_BE, events)
     assert real_BC.all()
     best_BC = scores_BI.gather(1, ids_BC)
     torch.testing.assert_close(best_BC, scores_BI.topk(5).values, atol=1e-5, rtol=1e-4)

@@ -16,6 +16,8 @@ def _make_encoder(vocabulary, **changes):
         "heads": 4,
         "dropout": 0.1,
         "attention_dropout": 0.0,
+        "item_dropout": 0.0,
+        "repeat_score": False,
         "feed_forward": 4,
         "max_events": 12,
         "features": ["item", "category", "rating"],

@@ -27,6 +27,8 @@ SETTINGS = {
     "feed_forward": 4,
     "dropout": 0.0,
     "attention_dropout": 0.0,
+    "item_dropout": 0.0,
+    "repeat_score": False,
     "max_events": 12,
 }
 KINDS = ("tractor", "violin", "harbour", "galaxy")
@@ -83,7 +85,7 @@ def trained(corpus, catalogue, *, item_ids, steps):
         optimizer.step()
     encoder.eval()
     with torch.no_grad():
-        return encoder.item_scores(encoder(events).state_BE)[:, 3:]
+        return encoder.item_scores(encoder(events).state_BE, events)[:, 3:]
 
 
 def test_an_item_nobody_touched_is_ranked_by_what_its_title_says():
@@ -149,7 +151,7 @@ def test_every_parameter_learns(encoder, events):
 
 def test_item_scores_are_states_times_the_item_table(encoder, events):
     state = encoder(events).state_BE
-    scores = encoder.item_scores(state)
+    scores = encoder.item_scores(state, events)
     torch.testing.assert_close(scores, state @ encoder.item_table.T + encoder.item_bias)
     assert torch.isneginf(scores[:, :3]).all()
     assert torch.isfinite(scores[:, 3:]).all()

@@ -111,7 +111,7 @@ def test_random_items_that_fill_the_catalogue_make_the_whole_softmax(make_dual, 
     loss = encoder.contrast.loss
     encoder.contrast.loss = lambda s, i, t: memory_states.append(s) or loss(s, i, t)
     found = encoder.pretraining_loss(events)
-    scores_RI = encoder.item_scores(memory_states[0])
+    scores_RI = F.linear(memory_states[0], encoder.item_table, encoder.item_bias)
     expected = F.cross_entropy(scores_RI[:, 3:], layout_items - 3)
     torch.testing.assert_close(found, expected)
 
@@ -167,5 +167,5 @@ def test_state_and_items_meet_at_their_cosine_over_the_temperature(make_dual, ev
     expected = F.cosine_similarity(
         memory.vectors_BUE.mean(dim=1)[:, None], encoder.label(torch.arange(3, 43))[None], dim=-1
     )
-    scores = encoder.item_scores(memory.state_BE)[:, 3:]
+    scores = encoder.item_scores(memory.state_BE, events)[:, 3:]
     torch.testing.assert_close(scores, expected / 0.2, atol=1e-5, rtol=1e-4)

@@ -41,6 +41,8 @@ NODE = {
     "feed_forward": 4,
     "dropout": 0.0,
     "attention_dropout": 0.0,
+    "item_dropout": 0.0,
+    "repeat_score": False,
     "max_events": 12,
     "feature_width": {"item": 16, "category": 4, "rating": 3, "text": 8},
     "cache": None,
@@ -140,8 +142,8 @@ def test_texts_teach_where_they_say_what_comes_next(tmp_path):
             optimizer.step()
         others, cut = np.arange(40, 60), EVENTS - 1
         with torch.no_grad():
-            memory = encoder.eval()(gather(others, np.full(20, cut), 12))
-            best = encoder.item_scores(memory.state_BE).argmax(dim=1).numpy()
+            asked = gather(others, np.full(20, cut), 12)
+            best = encoder.item_scores(encoder.eval()(asked).state_BE, asked).argmax(dim=1).numpy()
         position = corpus.offsets[others] + cut
         right[len(features)] = (best == corpus.features["item"][position]).mean()
     assert right[4] > 0.9

@@ -20,6 +20,7 @@ def make_masked(corpus):
             "heads": 4,
             "dropout": 0.0,
             "attention_dropout": 0.0,
+            "repeat_score": False,
             "feed_forward": 4,
             "max_events": 12,
             "features": ["item", "category", "rating"],
@@ -65,7 +66,7 @@ def test_masking_the_last_event_trains_exactly_what_ranks_the_next_one(make_mask
 def predicting_states(encoder, events):
     """Return the states that a loss predicts from."""
     kept = []
-    encoder.heads.loss = lambda states, _: kept.append(states) or states.sum()
+    encoder.heads.loss = lambda states, *_: kept.append(states) or states.sum()
     torch.manual_seed(0)
     encoder.pretraining_loss(events)
     return kept[0]
@@ -85,7 +86,7 @@ def test_events_are_masked_as_often_as_asked(make_masked, gather):
     encoder = make_masked(mask_share=0.2, mask_last=0.8)
     events = gather(np.arange(8), np.full(8, 11), 11)
     counts = []
-    encoder.heads.loss = lambda states, _: counts.append(len(states)) or states.sum()
+    encoder.heads.loss = lambda states, *_: counts.append(len(states)) or states.sum()
     for _ in range(200):
         encoder.pretraining_loss(events)
     assert np.mean(counts) == pytest.approx(8 * (10 * 0.2 + 0.8), rel=0.05)

@@ -119,6 +119,8 @@ def run_folder(corpus, tmp_path_factory):
         "heads": 2,
         "dropout": 0.0,
         "attention_dropout": 0.0,
+        "item_dropout": 0.0,
+        "repeat_score": False,
         "feed_forward": 4,
         "max_events": 12,
         "features": ["item", "rating"],

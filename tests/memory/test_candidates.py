@@ -62,7 +62,7 @@ def test_candidates_are_unseen_items_in_the_encoders_own_order() -> None:
     model, events = fresh(BESIDE), histories([5, 9])
     ids_BC, real_BC = chosen(model, events)
     assert real_BC.all()
-    scores_BI = model.encoder.item_scores(model.encoder(events).state_BE)
+    scores_BI = model.encoder.item_scores(model.encoder(events).state_BE, events)
     for row, ids in enumerate(ids_BC.tolist()):
         seen = set(events.features["item"][row].tolist())
         order = scores_BI[row].argsort(descending=True).tolist()
@@ -74,7 +74,7 @@ def test_seen_items_can_be_asked_for() -> None:
     without, _ = chosen(model, events)
     model.memory.seen = True
     ids_BC, _ = chosen(model, events)
-    scores_BI = model.encoder.item_scores(model.encoder(events).state_BE)
+    scores_BI = model.encoder.item_scores(model.encoder(events).state_BE, events)
     assert torch.equal(ids_BC, scores_BI.topk(COUNT).indices)
     assert not torch.equal(ids_BC, without)
 

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from userllm.softmax.exact import CACHED_ROWS, ExactSoftmax, linear_cross_entropy
+from userllm.softmax.protocol import Shift
 
 
 def tensors(rows=10, classes=7, width=4):
@@ -27,6 +28,45 @@ def test_chunks_equal_the_whole_with_gradients(rows):
     whole = with_gradients(lambda h, t, b: F.cross_entropy(F.linear(h, t, b), target), inputs)
     for one, other in zip(chunked, whole, strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 100])
+def test_shifted_scores_equal_shifted_dense_scores_with_gradients(rows):
+    inputs, target = tensors()
+    pairs = torch.rand(10, 7) < 0.3
+    row_P, class_P = pairs.nonzero(as_tuple=True)
+    value = torch.tensor(-0.7, requires_grad=True)
+
+    def shifted(hidden, table, bias, value):
+        shift = Shift(row_P, class_P, value)
+        return linear_cross_entropy(hidden, table, bias, target, rows=rows, shift=shift)
+
+    def dense(hidden, table, bias, value):
+        return F.cross_entropy(F.linear(hidden, table, bias) + value * pairs, target)
+
+    assert pairs[torch.arange(10), target].any()  # Some targets move as well.
+    for one, other in zip(
+        with_gradients(shifted, [*inputs, value]),
+        with_gradients(dense, [*inputs, value]),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+def test_a_shift_follows_its_rows_and_classes():
+    pairs = torch.rand(9, 6, generator=torch.Generator().manual_seed(0)) < 0.4
+    shift = Shift(*pairs.nonzero(as_tuple=True), torch.tensor(1.0))
+
+    def dense(shift, shape):
+        found = torch.zeros(shape, dtype=torch.bool)
+        found[shift.row_P, shift.class_P] = True
+        return found
+
+    assert torch.equal(dense(shift.rows(2, 7), (5, 6)), pairs[2:7])
+    kept_R = torch.tensor([True, False, True, True, False, False, True, True, False])
+    assert torch.equal(dense(shift.of(kept_R), (5, 6)), pairs[kept_R])
+    class_C = torch.tensor([4, 0, 5])
+    assert torch.equal(dense(shift.among(class_C, 6), (9, 3)), pairs[:, class_C])
 
 
 def test_no_more_scores_exist_than_asked_for(monkeypatch):

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from userllm.softmax.protocol import Shift
 from userllm.softmax.sampled import SampledSoftmax, draw_others
 
 ROWS, CLASSES, WIDTH = 12, 60, 6
@@ -35,6 +36,18 @@ def test_a_sample_of_all_classes_is_the_exact_softmax(inputs, target, classes):
     loss, expected = SampledSoftmax(classes=classes).loss(*inputs, target), exact(*inputs, target)
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(gradients(loss, inputs), gradients(expected, inputs))
+
+
+def test_a_sample_of_all_classes_is_shifted_like_the_exact_softmax(inputs, target):
+    pairs = torch.rand(ROWS, CLASSES) < 0.1
+    value = torch.tensor(1.5, requires_grad=True)
+    shift = Shift(*pairs.nonzero(as_tuple=True), value)
+    hidden, table, bias = inputs
+    loss = SampledSoftmax(classes=CLASSES).loss(hidden, table, bias, target, shift)
+    expected = F.cross_entropy(F.linear(hidden, table, bias) + value * pairs, target)
+    torch.testing.assert_close(loss, expected)
+    found, known = (gradients(one, [*inputs, value]) for one in (loss, expected))
+    torch.testing.assert_close(found, known)
 
 
 def test_rows_in_several_groups_are_weighted_alike(inputs, target):

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from userllm.cost.flops import Count, Flops, linear, weight_count
 from userllm.data.gather import EventBatch
-from userllm.data.vocabulary import Vocabulary
-from userllm.encoder.embedding import EventEmbedding, check_features
+from userllm.data.vocabulary import ITEM_FEATURE, Vocabulary
+from userllm.encoder.embedding import EventEmbedding, check_features, hide_items
 from userllm.encoder.heads import FeatureHeads
 from userllm.encoder.memory import UserMemory
 from userllm.encoder.reading import Reading
+from userllm.encoder.repeat import RepeatScore
 from userllm.encoder.transformer import Layout, Transformer, after_begin
 from userllm.softmax.protocol import CatalogueSoftmax
 
@@ -33,13 +34,15 @@ class AutoregressiveEncoder(nn.Module):
         feed_forward: Width of the feed-forward layers, in widths.
         dropout: Probability of dropping a value after the embedding and in every block.
         attention_dropout: Probability of dropping an attention weight; slow on CPU.
+        item_dropout: Probability that a training step reads an event's item as unknown.
         max_events: Most events L it can read.
         features: Names of the features it reads and predicts; the item is one of them.
         feature_width: Width of each feature's table.
+        repeat_score: Whether its ranking has a `RepeatScore`.
         softmax: How a state is compared with all items while training.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument per key of the option's file
         self,
         *,
         vocabulary: Vocabulary,
@@ -49,15 +52,21 @@ class AutoregressiveEncoder(nn.Module):
         feed_forward: int,
         dropout: float,
         attention_dropout: float,
+        item_dropout: float,
         max_events: int,
         features: list[str],
         feature_width: dict[str, int],
+        repeat_score: bool,
         softmax: CatalogueSoftmax,
     ) -> None:
         super().__init__()
         check_features(features, feature_width, vocabulary)
+        if not 0.0 <= item_dropout < 1.0:
+            raise ValueError(f"item_dropout ({item_dropout}) must be at least 0 and below 1")
         self.width = width
         self.max_events = max_events
+        self.item_dropout = item_dropout
+        self.repeat = RepeatScore() if repeat_score else None
         self.embedding = EventEmbedding(
             vocabulary=vocabulary, features=features, feature_width=feature_width, width=width
         )
@@ -139,14 +148,25 @@ class AutoregressiveEncoder(nn.Module):
         Event i is predicted from the begin of history and the events before it, so batches of
         L+1 events train every position that is used later.
         """
-        inputs = {name: after_begin(ids)[:, :-1] for name, ids in events.features.items()}
         layout = Layout(events.mask)
+        inputs = {n: layout.pack(after_begin(ids)[:, :-1]) for n, ids in events.features.items()}
+        inputs[ITEM_FEATURE] = hide_items(inputs[ITEM_FEATURE], self.item_dropout)
         targets = {name: layout.pack(ids) for name, ids in events.features.items()}
-        return self.heads.loss(self._states(inputs, layout), targets)
+        shift = None
+        if self.repeat is not None:
+            item_BL = events.features[ITEM_FEATURE]
+            shift = self.repeat.shift(item_BL, layout.user_R, layout.position_R)
+        return self.heads.loss(self._states(inputs, layout), targets, shift)
 
-    def item_scores(self, state_BE: Tensor) -> Tensor:
-        """Return one score per item id [B, I+3] as the next item; -inf for the special ids."""
-        return self.heads.item_scores(state_BE)
+    def item_scores(self, state_BE: Tensor, events: EventBatch) -> Tensor:
+        """Return one score per item id [B, I+3] as the next item; -inf for the special ids.
+
+        Args:
+            state_BE: States after the events.
+            events: What was read.
+        """
+        scores_BI = self.heads.item_scores(state_BE)
+        return scores_BI if self.repeat is None else self.repeat.add(scores_BI, events)
 
     def vectors(self, events: Count) -> Count:
         """Return one vector per event."""
@@ -172,11 +192,10 @@ class AutoregressiveEncoder(nn.Module):
         return linear(made, weight_count(self.embedding)) + self.transformer.flops(made, read)
 
     def _read(self, events: EventBatch, reading: Reading | None = None) -> tuple[Tensor, Layout]:
-        inputs = {name: after_begin(ids) for name, ids in events.features.items()}
         layout = Layout(F.pad(events.mask, (1, 0), value=True), reading)
+        inputs = {name: layout.pack(after_begin(ids)) for name, ids in events.features.items()}
         return self._states(inputs, layout), layout
 
     def _states(self, inputs: Mapping[str, Tensor], layout: Layout) -> Tensor:
-        fused_RE = self.embedding({name: layout.pack(ids) for name, ids in inputs.items()})
-        states: Tensor = self.transformer(fused_RE, layout)
+        states: Tensor = self.transformer(self.embedding(inputs), layout)
         return states

@@ -49,10 +49,12 @@ class AutoregressiveTextEncoder(AutoregressiveEncoder):
         feed_forward: Width of the feed-forward layers, in widths.
         dropout: Probability of dropping a value after the embedding and in every block.
         attention_dropout: Probability of dropping an attention weight; slow on CPU.
+        item_dropout: Probability that a training step reads an event's item as unknown.
         max_events: Most events L it can read.
         features: Names of the features it reads and predicts; the item is one of them. ``text`` is
             read only.
         feature_width: Width of each feature's table.
+        repeat_score: Whether its ranking has a `RepeatScore`.
         softmax: How a state is compared with all items while training.
         cache: Folder for the vectors of what users wrote; None is the project's cache folder.
     """
@@ -70,9 +72,11 @@ class AutoregressiveTextEncoder(AutoregressiveEncoder):
         feed_forward: int,
         dropout: float,
         attention_dropout: float,
+        item_dropout: float,
         max_events: int,
         features: list[str],
         feature_width: dict[str, int],
+        repeat_score: bool,
         softmax: CatalogueSoftmax,
         cache: str | None,
     ) -> None:
@@ -85,9 +89,11 @@ class AutoregressiveTextEncoder(AutoregressiveEncoder):
             feed_forward=feed_forward,
             dropout=dropout,
             attention_dropout=attention_dropout,
+            item_dropout=item_dropout,
             max_events=max_events,
             features=known,
             feature_width=feature_width,
+            repeat_score=repeat_score,
             softmax=softmax,
         )
         reads_text = TEXT_FEATURE in features

@@ -144,8 +144,13 @@ class DualEncoder(nn.Module):
         known_R = item_R >= FIRST_ID
         return self.contrast.loss(state_RE[known_R], item_R[known_R], self.label)
 
-    def item_scores(self, state_BE: Tensor) -> Tensor:
-        """Return one score per item id [B, I+3] as the next item; -inf for the special ids."""
+    def item_scores(self, state_BE: Tensor, events: EventBatch) -> Tensor:
+        """Return one score per item id [B, I+3] as the next item; -inf for the special ids.
+
+        Args:
+            state_BE: States of the events.
+            events: Part of what every encoder is given; the states say all here.
+        """
         return F.linear(state_BE, self.item_table, self.item_bias)
 
     def vectors(self, events: Count) -> Count:

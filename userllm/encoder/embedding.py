@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from userllm.data.vocabulary import ITEM_FEATURE, PAD, TEXT_FEATURE, Vocabulary
+from userllm.data.vocabulary import FIRST_ID, ITEM_FEATURE, PAD, TEXT_FEATURE, UNKNOWN, Vocabulary
 
 INITIAL_STD = 0.02
 
@@ -61,6 +61,14 @@ class EventEmbedding(nn.Module):
             return F.embedding(ids, table)
         # Padding is left out of the mean; an event without any value gets zeros.
         return F.embedding_bag(ids, table, mode="mean", padding_idx=PAD)
+
+
+def hide_items(item_R: Tensor, share: float) -> Tensor:
+    """Return items of which a random share is unknown, so that no state leans on one of them."""
+    if share == 0.0:
+        return item_R
+    hidden_R = torch.rand(item_R.shape, device=item_R.device) < share
+    return item_R.masked_fill(hidden_R & (item_R >= FIRST_ID), UNKNOWN)
 
 
 def check_features(

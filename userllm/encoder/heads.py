@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from userllm.cost.flops import Count, Flops, linear
 from userllm.data.vocabulary import FIRST_ID, ITEM_FEATURE, Vocabulary
 from userllm.encoder.embedding import EventEmbedding
-from userllm.softmax.protocol import CatalogueSoftmax
+from userllm.softmax.protocol import CatalogueSoftmax, Shift
 
 
 class FeatureHead(nn.Module):
@@ -42,21 +42,23 @@ class FeatureHead(nn.Module):
         nn.init.eye_(self.map.weight)
         self.bias = nn.Parameter(torch.zeros(table.num_embeddings - FIRST_ID))
 
-    def loss(self, state_RE: Tensor, target: Tensor) -> Tensor:
+    def loss(self, state_RE: Tensor, target: Tensor, shift: Shift | None = None) -> Tensor:
         """Return the mean cross-entropy over the rows whose target is a real value.
 
         Args:
             state_RE: States to predict from.
             target: Ids to predict, [R], or [R, G] for a feature with several values, whose
                 target is the uniform distribution over them.
+            shift: What is added to some scores of a feature with one value.
         """
         if self.softmax is None:
             return self._loss_of_sets(state_RE, target)
         known_R = target >= FIRST_ID
         if not bool(known_R.all()):
+            shift = None if shift is None else shift.of(known_R)
             state_RE, target = state_RE[known_R], target[known_R]
         table_VF = self.table.weight[FIRST_ID:]
-        return self.softmax.loss(self.map(state_RE), table_VF, self.bias, target - FIRST_ID)
+        return self.softmax.loss(self.map(state_RE), table_VF, self.bias, target - FIRST_ID, shift)
 
     def flops(self, rows: Count) -> Flops:
         """Return the forward work of the loss of so many rows."""
@@ -106,14 +108,19 @@ class FeatureHeads(nn.ModuleDict):
             }
         )
 
-    def loss(self, state_RE: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+    def loss(
+        self, state_RE: Tensor, targets: Mapping[str, Tensor], shift: Shift | None = None
+    ) -> Tensor:
         """Return the plain average over features of their mean cross-entropy.
 
         Args:
             state_RE: States to predict from.
             targets: Ids to predict per feature, [R] or [R, G].
+            shift: What is added to some scores of items.
         """
-        return torch.stack([self._head(n).loss(state_RE, targets[n]) for n in self]).mean()
+        shifts = {ITEM_FEATURE: shift}
+        losses = [self._head(n).loss(state_RE, targets[n], shifts.get(n)) for n in self]
+        return torch.stack(losses).mean()
 
     def flops(self, rows: Count) -> Flops:
         """Return the forward work of the loss of so many rows."""

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from userllm.cost.flops import Count, Flops, linear, weight_count
 from userllm.data.gather import EventBatch
-from userllm.data.vocabulary import PAD, Vocabulary
+from userllm.data.vocabulary import ITEM_FEATURE, PAD, Vocabulary
 from userllm.encoder.embedding import INITIAL_STD, EventEmbedding, check_features
 from userllm.encoder.heads import FeatureHeads
 from userllm.encoder.memory import UserMemory
+from userllm.encoder.repeat import RepeatScore
 from userllm.encoder.transformer import Layout, Transformer
 from userllm.softmax.protocol import CatalogueSoftmax
 
@@ -43,6 +44,7 @@ class MaskedEncoder(nn.Module):
         feature_width: Width of each feature's table.
         mask_share: Probability that an event of a training window is masked.
         mask_last: The same for a window's last event, which is what ranking is like.
+        repeat_score: Whether its ranking has a `RepeatScore`.
         softmax: How a state is compared with all items while training.
     """
 
@@ -61,6 +63,7 @@ class MaskedEncoder(nn.Module):
         feature_width: dict[str, int],
         mask_share: float,
         mask_last: float,
+        repeat_score: bool,
         softmax: CatalogueSoftmax,
     ) -> None:
         super().__init__()
@@ -72,6 +75,7 @@ class MaskedEncoder(nn.Module):
         self.max_events = max_events
         self.mask_share = mask_share
         self.mask_last = mask_last
+        self.repeat = RepeatScore() if repeat_score else None
         self.embedding = EventEmbedding(
             vocabulary=vocabulary, features=features, feature_width=feature_width, width=width
         )
@@ -123,11 +127,24 @@ class MaskedEncoder(nn.Module):
         is_masked_R = torch.rand(share_R.shape, device=share_R.device) < share_R
         state_RE = self._states(events.features, is_masked_R, layout)
         targets = {n: layout.pack(ids)[is_masked_R] for n, ids in events.features.items()}
-        return self.heads.loss(state_RE[is_masked_R], targets)
+        shift = None
+        if self.repeat is not None:
+            # What is around a masked event is its history.
+            is_masked_BL = layout.pad(is_masked_R[:, None])[..., 0]
+            item_BL = events.features[ITEM_FEATURE].masked_fill(is_masked_BL, PAD)
+            user_M = layout.user_R[is_masked_R]
+            shift = self.repeat.shift(item_BL, user_M, torch.full_like(user_M, item_BL.shape[1]))
+        return self.heads.loss(state_RE[is_masked_R], targets, shift)
 
-    def item_scores(self, state_BE: Tensor) -> Tensor:
-        """Return one score per item id [B, I+3] as the next item; -inf for the special ids."""
-        return self.heads.item_scores(state_BE)
+    def item_scores(self, state_BE: Tensor, events: EventBatch) -> Tensor:
+        """Return one score per item id [B, I+3] as the next item; -inf for the special ids.
+
+        Args:
+            state_BE: States of the mask behind the events.
+            events: What was read.
+        """
+        scores_BI = self.heads.item_scores(state_BE)
+        return scores_BI if self.repeat is None else self.repeat.add(scores_BI, events)
 
     def vectors(self, events: Count) -> Count:
         """Return one vector per event."""

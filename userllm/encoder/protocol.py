@@ -54,5 +54,10 @@ class UserEncoder(Protocol):
     def pretraining_loss(self, events: EventBatch) -> Tensor:
         """Return the loss of a batch of windows of at most ``max_events + 1`` events."""
 
-    def item_scores(self, state_BE: Tensor) -> Tensor:
-        """Return one score per item id [B, I+3] as the next item; -inf for the special ids."""
+    def item_scores(self, state_BE: Tensor, events: EventBatch) -> Tensor:
+        """Return one score per item id [B, I+3] as the next item; -inf for the special ids.
+
+        Args:
+            state_BE: States of the events.
+            events: What was read.
+        """

@@ -39,7 +39,7 @@ class EncoderScorer:
         events = self.gather(users, ends, self.encoder.max_events).to(device)
         state_BE = self.encoder(events).state_BE
         assert state_BE is not None, "every encoder option gives a state"
-        return self.encoder.item_scores(state_BE)
+        return self.encoder.item_scores(state_BE, events)
 
 
 def rank_next_item(

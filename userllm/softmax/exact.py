@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from userllm.softmax.protocol import Shift
+
 BYTES = 4
 """Of one score; scores are always float32."""
 
@@ -37,10 +39,17 @@ class ExactSoftmax:
             raise ValueError(f"memory_mib ({memory_mib}) must be at least 1")
         self.memory_mib = memory_mib
 
-    def loss(self, hidden_RF: Tensor, table_VF: Tensor, bias_V: Tensor, target_R: Tensor) -> Tensor:
+    def loss(
+        self,
+        hidden_RF: Tensor,
+        table_VF: Tensor,
+        bias_V: Tensor,
+        target_R: Tensor,
+        shift: Shift | None = None,
+    ) -> Tensor:
         """Return the mean cross-entropy; 0 without rows."""
         rows = max(1, self.memory_mib * 2**20 // (BYTES * max(1, len(table_VF))))
-        return linear_cross_entropy(hidden_RF, table_VF, bias_V, target_R, rows=rows)
+        return linear_cross_entropy(hidden_RF, table_VF, bias_V, target_R, rows=rows, shift=shift)
 
     def compared(self, classes: int) -> int:
         """Return all of them."""
@@ -60,32 +69,42 @@ class _LinearCrossEntropy(torch.autograd.Function):
         hidden_RF: Tensor,
         table_VF: Tensor,
         bias_V: Tensor,
+        value: Tensor | None,
         target_R: Tensor,
         rows: int,
+        shift: Shift | None,
     ) -> Tensor:
         grad_hidden_RF = torch.empty_like(hidden_RF)
         grad_table_VF = torch.zeros_like(table_VF)
         grad_bias_V = torch.zeros_like(bias_V)
+        grad_value = None if value is None else torch.zeros_like(value)
         total = hidden_RF.new_zeros(())
         buffer_CV = hidden_RF.new_empty(min(rows, len(target_R)), len(table_VF))
         for start in range(0, len(target_R), rows):
             part = slice(start, start + rows)
             hidden_CF, target_C1 = hidden_RF[part], target_R[part, None]
             scores_CV = torch.addmm(bias_V, hidden_CF, table_VF.T, out=buffer_CV[: len(target_C1)])
+            moved = None if shift is None else shift.rows(start, start + len(target_C1))
+            if moved is not None and value is not None:
+                values_P = value.expand(len(moved.row_P))
+                scores_CV.index_put_((moved.row_P, moved.class_P), values_P, accumulate=True)
             total += _softmax_minus_target(scores_CV, target_C1)
+            if moved is not None and grad_value is not None:
+                grad_value += scores_CV[moved.row_P, moved.class_P].sum()
             torch.mm(scores_CV, table_VF, out=grad_hidden_RF[part])
             grad_table_VF.addmm_(scores_CV.T, hidden_CF)
             grad_bias_V += scores_CV.sum(dim=0)
         scale = ctx.scale = 1.0 / max(1, len(target_R))
-        ctx.save_for_backward(grad_hidden_RF, grad_table_VF, grad_bias_V)
+        ctx.save_for_backward(grad_hidden_RF, grad_table_VF, grad_bias_V, grad_value)
         return total * scale
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        hidden_RF, table_VF, bias_V = ctx.saved_tensors
+        hidden_RF, table_VF, bias_V, value = ctx.saved_tensors
         grad = grad * ctx.scale
-        return hidden_RF * grad, table_VF * grad, bias_V * grad, None, None
+        of_value = None if value is None else value * grad
+        return hidden_RF * grad, table_VF * grad, bias_V * grad, of_value, None, None, None
 
 
 def _softmax_minus_target(scores_CV: Tensor, target_C1: Tensor) -> Tensor:
@@ -105,7 +124,13 @@ def _softmax_minus_target(scores_CV: Tensor, target_C1: Tensor) -> Tensor:
 
 
 def linear_cross_entropy(
-    hidden_RF: Tensor, table_VF: Tensor, bias_V: Tensor, target_R: Tensor, *, rows: int
+    hidden_RF: Tensor,
+    table_VF: Tensor,
+    bias_V: Tensor,
+    target_R: Tensor,
+    *,
+    rows: int,
+    shift: Shift | None = None,
 ) -> Tensor:
     """Return the mean of ``cross_entropy(hidden @ table.T + bias, target)``; 0 without rows.
 
@@ -115,11 +140,13 @@ def linear_cross_entropy(
         bias_V: One number per class.
         target_R: The right class of each row.
         rows: Most rows of scores that exist at the same time.
+        shift: What is added to some of the scores.
     """
     # Exponentials of scores do not survive half precision.
     with torch.autocast(hidden_RF.device.type, enabled=False):
         tensors = (hidden_RF.float(), table_VF.float(), bias_V.float())
         if hidden_RF.device.type == "cpu":
             rows = min(rows, CACHED_ROWS)
-        loss: Tensor = _LinearCrossEntropy.apply(*tensors, target_R, rows)  # type: ignore[no-untyped-call]
+        value = None if shift is None else shift.value.float()
+        loss: Tensor = _LinearCrossEntropy.apply(*tensors, value, target_R, rows, shift)  # type: ignore[no-untyped-call]
     return loss

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from userllm.softmax.exact import linear_cross_entropy
+from userllm.softmax.protocol import Shift
 
 
 class SampledSoftmax:
@@ -44,7 +45,14 @@ class SampledSoftmax:
             raise ValueError(f"classes ({classes}) must be at least 2: a target and another one")
         self.classes = classes
 
-    def loss(self, hidden_RF: Tensor, table_VF: Tensor, bias_V: Tensor, target_R: Tensor) -> Tensor:
+    def loss(
+        self,
+        hidden_RF: Tensor,
+        table_VF: Tensor,
+        bias_V: Tensor,
+        target_R: Tensor,
+        shift: Shift | None = None,
+    ) -> Tensor:
         """Return an estimate of the mean cross-entropy; 0 without rows."""
         groups = target_R.split(self.rows)
         drawn = [self._draw(target, len(table_VF)) for target in groups]
@@ -58,10 +66,14 @@ class SampledSoftmax:
             strict=True,
         )
         total = hidden_RF.new_zeros((), dtype=torch.float32)
-        for hidden, table_CF, bias_C, (_, log_weight_C, at_R) in parts:
+        start = 0
+        for hidden, table_CF, bias_C, (class_C, log_weight_C, at_R) in parts:
+            end = start + len(at_R)
+            moved = None if shift is None else shift.rows(start, end).among(class_C, len(table_VF))
             mean = linear_cross_entropy(
-                hidden, table_CF, bias_C + log_weight_C, at_R, rows=self.rows
+                hidden, table_CF, bias_C + log_weight_C, at_R, rows=self.rows, shift=moved
             )
+            start = end
             total = total + mean * (len(at_R) / max(1, len(target_R)))
         return total
 
