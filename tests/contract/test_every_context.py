@@ -13,7 +13,8 @@ from tests.context.test_contexts import left_padded, whole
 from tests.contract.contexts import CASES, language_model, make, node
 from userllm.build import build
 from userllm.context.attention import MemoryAttention
-from userllm.context.model import UserLLM, positions
+from userllm.context.model import UserLLM
+from userllm.context.places import positions
 from userllm.context.work import Lengths, forward_flops
 from userllm.data.gather import EventBatch
 from userllm.tuning.parts import parts_of

@@ -174,9 +174,13 @@ def test_an_encoder_that_nobody_could_validate_is_used_all_the_same(tmp_path: Pa
     "task",
     [
         ["task=next_item", "task.scorer=exhaustive", "task.softmax=siblings", *FEW],
+        [
+            *["task=next_item", "task.scorer=beam", "task.softmax=siblings", *FEW],
+            "task.encoder_prior=true",
+        ],
         ["task=next_item"],
     ],
-    ids=["titles", "item_head"],
+    ids=["titles", "titles from the ranking", "item_head"],
 )
 def test_reusing_text_changes_what_a_run_costs_and_nothing_else(
     runs: Path, task: list[str]
@@ -195,6 +199,13 @@ def test_reusing_text_changes_what_a_run_costs_and_nothing_else(
     assert first["cost"]["training_flops"] < second["cost"]["training_flops"]
     frames = [pl.read_parquet(Path(one.folder) / "per_user.parquet") for one in (kept, anew)]
     assert frames[0].equals(frames[1])
+
+
+def test_titles_start_from_a_ranking_only_where_an_encoder_is_read(runs: Path) -> None:
+    words = ["task=next_item", "task.scorer=beam", "task.softmax=siblings"]
+    outcome = contextualize(runs, "context=none", *words, "task.encoder_prior=true")
+    assert outcome.exit_code == 2
+    assert "context=none, which reads no encoder" in outcome.error
 
 
 def test_a_budget_too_small_for_one_step_is_refused(runs: Path) -> None:

@@ -150,7 +150,7 @@ def test_unlikely_siblings_are_told_apart_beside_a_token_that_cannot_follow() ->
     logits = torch.zeros(1, 1, len(answers.tokens_V))
     logits[0, 0, answers.column_N[children]] = torch.tensor([0.0, 1.0])
     logits[0, 0, answers.column_N[answers.trie.path(2)[0]]] = 1e4
-    steps = likelihood._steps(logits, answers, children, np.zeros(2, dtype=np.int64))
+    steps = likelihood._steps(logits, answers, children, np.zeros(2, dtype=np.int64), None)
     torch.testing.assert_close(steps[0], torch.tensor([0.0, 1.0]).log_softmax(0))
 
 

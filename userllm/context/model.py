@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache, DynamicCache, GenerationConfig, PreTrainedModel
 
+from userllm.context.encoder_prior import EncoderPrior
 from userllm.context.item_head import ItemHead
 from userllm.context.memory import kept_vectors, last_vectors
 from userllm.context.output_layer import OutputLayer
+from userllm.context.places import attention_biases, positions
 from userllm.context.protocol import Context
 from userllm.context.trunk import Trunk
 from userllm.cost.flops import Count
@@ -58,6 +60,7 @@ class UserLLM(nn.Module):
         encoder: Makes user vectors; None for contexts without memory.
         item_head: Ranks the catalogue from the last prompt position; None without that scorer.
         memory: Which vectors the context is given of a user; None is the encoder's own.
+        prior: How spelled answers start from the encoder's ranking; None where none does.
 
     Attributes:
         trunk: The blocks that need not read a repeated text again; None where all must. The
@@ -73,6 +76,7 @@ class UserLLM(nn.Module):
         encoder: UserEncoder | None,
         item_head: ItemHead | None,
         memory: Memory | None = None,
+        prior: EncoderPrior | None = None,
     ) -> None:
         super().__init__()
         self.lm = lm
@@ -80,6 +84,7 @@ class UserLLM(nn.Module):
         self.encoder = encoder
         self.item_head = item_head
         self.memory: Memory = States() if memory is None else memory
+        self.prior = prior
         self.output_layer = OutputLayer(lm)
         self.trunk: Trunk | None = None
         self._bound: UserMemory | None = None
@@ -91,7 +96,10 @@ class UserLLM(nn.Module):
         if self.encoder is None:
             return self.context.compress(None, events)
         encoded = last_vectors(self.encoder(events), self.context.memory_events)
-        return self.context.compress(self.memory(encoded, events, self.encoder), events)
+        read = self.context.compress(self.memory(encoded, events, self.encoder), events)
+        if self.prior is not None and read is not None:
+            read.log_prob_BA = self.prior(encoded, events, self.encoder)
+        return read
 
     def given(self, events: Count) -> Count:
         """Return how many vectors the context is given for so many events."""
@@ -185,7 +193,7 @@ class UserLLM(nn.Module):
             above_BSD,
             tokens_V,
             input_ids=ids_BT,
-            attention_mask=self.biases(mask_B1TS, at_BT, keys_at_BS),
+            attention_mask=attention_biases(self.lm, mask_B1TS, at_BT, keys_at_BS),
             position_ids=at_BT,
             cache=cache,
             use_cache=True,
@@ -276,25 +284,3 @@ class UserLLM(nn.Module):
 
     def _above(self, above_BSD: Tensor | None) -> Any:
         return nullcontext() if self.trunk is None else self.trunk.left_out(above_BSD)
-
-    def biases(
-        self, mask_B1TS: Tensor, at_BT: Tensor, keys_at_BS: Tensor
-    ) -> Tensor | dict[str, Tensor]:
-        """Return what is added to attention scores, per kind of layer where kinds differ."""
-        config = self.lm.config.get_text_config()
-        kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-        dtype = self.lm.dtype
-        distance_B1TS = (at_BT[:, :, None] - keys_at_BS[:, None, :])[:, None]
-        biases = {}
-        for kind in kinds:
-            seen = mask_B1TS
-            if kind == "sliding_attention":
-                seen = seen & (distance_B1TS < config.sliding_window)
-            zeros = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
-            biases[kind] = zeros.masked_fill(~seen, torch.finfo(dtype).min)
-        return next(iter(biases.values())) if len(kinds) == 1 else biases
-
-
-def positions(mask_BS: Tensor) -> Tensor:
-    """Return position ids that count real positions only, so that padding changes nothing."""
-    return (mask_BS.long().cumsum(dim=1) - 1).clamp(min=0)

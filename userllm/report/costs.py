@@ -13,6 +13,7 @@ PAPER_TOKENS = {50: 21.9, 100: 42.2, 200: 78.1}
 PARTS = (
     "encoder",
     "candidates",
+    "prior",
     "perceiver",
     "keys and values",
     "projection",

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import seed_everything
 
 from userllm.build import build
+from userllm.context.encoder_prior import EncoderPrior
 from userllm.context.item_head import ItemHead
 from userllm.context.model import UserLLM
 from userllm.context.one_token import refuse_unread
@@ -86,6 +87,12 @@ def assemble(cfg: DictConfig, choices: Mapping[str, str]) -> Assembly:
     )
     # So does a question that the data cannot answer.
     exams = task.exams(material, weight=1.0)
+    asks_prior = any(exam.encoder_prior for exam in exams)
+    if asks_prior and not outline.reads_memory:
+        raise UserError(
+            f"task.encoder_prior=true with context={choices['context']}, which reads no encoder. "
+            "Expected one that does, such as context=cross_attention."
+        )
     for exam in exams:
         _refuse_nobody(exam, material, cfg.evaluation.part)
     encoder_run = _encoder_run(cfg, choices) if outline.reads_memory else None
@@ -101,6 +108,7 @@ def assemble(cfg: DictConfig, choices: Mapping[str, str]) -> Assembly:
         encoder=encoder,
         item_head=_item_head(cfg, exams, corpus, width, encoder),
         memory=_memory(cfg, loaded, corpus, context),
+        prior=EncoderPrior() if asks_prior else None,
     )
     build(cfg.tuning).apply(model)
     if cfg.training.reuse_text:

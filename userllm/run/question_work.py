@@ -22,8 +22,8 @@ model's own keys and values of the history as text."""
 
 DONE = {
     "nothing": (),
-    "memory": ("encoder", "candidates", "perceiver"),
-    "keys and values": ("encoder", "candidates", "perceiver", "keys and values"),
+    "memory": ("encoder", "candidates", "prior", "perceiver"),
+    "keys and values": ("encoder", "candidates", "prior", "perceiver", "keys and values"),
     "prompt": (),
 }
 """What is stored to the parts of a question's work that were done before."""
@@ -136,6 +136,8 @@ def append_flops(model: UserLLM, asking: Asking, kept: Kept) -> Count | None:
             work = model.encoder.flops(lengths.events).total
         between = model.memory.flops(model.encoder)
         work = work + between.choosing.total + between.making.total
+        if model.prior is not None:
+            work = work + model.encoder.item_flops(1.0).total
     work = work + _compression_flops(model, lengths)
     if kept == "keys and values":
         # Of the new vectors, or of all that a Perceiver makes, however many it reads.

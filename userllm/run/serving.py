@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from userllm.context.model import Prefill, TokenBatch, UserLLM, positions
+from userllm.context.model import Prefill, TokenBatch, UserLLM
+from userllm.context.places import positions
 from userllm.cost.latency import now
 from userllm.encoder.memory import UserMemory
 from userllm.run.question_work import Kept

@@ -15,7 +15,8 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from userllm.context.model import Prefill, TokenBatch, UserLLM, positions
+from userllm.context.model import Prefill, TokenBatch, UserLLM
+from userllm.context.places import positions
 from userllm.task.prompt import PromptWriter, packed
 from userllm.task.protocol import Ints
 

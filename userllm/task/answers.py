@@ -11,6 +11,7 @@ from torch import Tensor
 
 from userllm.task.children import ChildTable
 from userllm.task.known_text import KnownTexts
+from userllm.task.prior import NodePrior
 from userllm.task.prompt import TokenTable
 from userllm.task.protocol import Softmax
 from userllm.task.trie import Trie, until_decided
@@ -63,19 +64,26 @@ class AnswerTokens:
             )
         return self._children
 
-    def loss(self, logits_BTV: Tensor, nodes_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    def loss(
+        self,
+        logits_BTV: Tensor,
+        nodes_BT: Tensor,
+        mask_BT: Tensor,
+        prior: NodePrior | None = None,
+    ) -> Tensor:
         """Return the mean cross-entropy of the steps of answers.
 
         Args:
             logits_BTV: Logits that predict each step.
             nodes_BT: The trie node of each step.
             mask_BT: False where an answer has ended.
+            prior: What is known of the nodes besides, only among siblings.
         """
         table = self.children(nodes_BT.device)
         if self.softmax != "siblings":
             columns = table.column_N[nodes_BT[mask_BT]]
             return F.cross_entropy(logits_BTV[mask_BT].float(), columns)
         kids_BTM = table.children(table.parent_N[nodes_BT])
-        log_BTM = table.log_probs(logits_BTV, kids_BTM)
+        log_BTM = table.log_probs(logits_BTV, kids_BTM, prior)
         is_it_BTM = kids_BTM == nodes_BT[:, :, None]
         return -log_BTM.masked_fill(~is_it_BTM, 0.0).sum(dim=2)[mask_BT].mean()

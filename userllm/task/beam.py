@@ -13,10 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from userllm.context.model import Prefill, UserLLM, positions
+from userllm.context.model import Prefill, UserLLM
+from userllm.context.places import positions
 from userllm.task.answers import AnswerTokens
 from userllm.task.children import ChildTable
 from userllm.task.known_text import KnownBatch
+from userllm.task.prior import NodePrior
 
 
 @dataclass
@@ -29,7 +31,12 @@ class _Beams:
 
 
 def beam_scores(
-    model: UserLLM, prefill: Prefill, answers: AnswerTokens, beams: int, known: KnownBatch | None
+    model: UserLLM,
+    prefill: Prefill,
+    answers: AnswerTokens,
+    beams: int,
+    known: KnownBatch | None,
+    prior: NodePrior | None = None,
 ) -> Tensor:
     """Return log-likelihoods ``[B, A]`` of the answers that were reached, -inf for the others.
 
@@ -39,6 +46,7 @@ def beam_scores(
         answers: The answers, and how a next token is chosen.
         beams: Most hypotheses kept of a level.
         known: What need not be read again; None reads everything.
+        prior: What is known of the answers besides.
     """
     device = prefill.logits_BV.device
     batch, prompt_length = prefill.mask_BS.shape
@@ -50,7 +58,7 @@ def beam_scores(
         torch.zeros(batch, 1, device=device),
         prefill.mask_BS[:, None],
     )
-    live = _advance(root, prefill.logits_BV[:, None], table, beams, reached_BN)
+    live = _advance(root, prefill.logits_BV[:, None], table, beams, reached_BN, prior)
     while live is not None:
         count = live.nodes_BK.shape[1]
         own_KK = torch.eye(count, dtype=torch.bool, device=device)
@@ -67,19 +75,24 @@ def beam_scores(
             tokens_V=answers.tokens_V,
             above_BSD=None if known is None else known.nodes(nodes),
         )
-        live = _advance(live, logits_BKV, table, beams, reached_BN)
+        live = _advance(live, logits_BKV, table, beams, reached_BN, prior)
     if keys_at_BS.shape[1] > prompt_length:
         prefill.cache.crop(prompt_length - keys_at_BS.shape[1])
     return reached_BN[:, torch.from_numpy(answers.trie.leaf_A).to(device)]
 
 
 def _advance(
-    live: _Beams, logits_BKV: Tensor, table: ChildTable, beams: int, reached_BN: Tensor
+    live: _Beams,
+    logits_BKV: Tensor,
+    table: ChildTable,
+    beams: int,
+    reached_BN: Tensor,
+    prior: NodePrior | None,
 ) -> _Beams | None:
     """Score all children, note the finished answers and keep the best unfinished nodes."""
     kids_BKM = table.children(live.nodes_BK)
     real_BKM = kids_BKM >= 0
-    totals_BKM = live.scores_BK[:, :, None] + table.log_probs(logits_BKV, kids_BKM)
+    totals_BKM = live.scores_BK[:, :, None] + table.log_probs(logits_BKV, kids_BKM, prior)
     kids_BKM = kids_BKM.clamp(min=0)
     totals_BKM = totals_BKM.masked_fill(~real_BKM, -torch.inf)
     batch, width = kids_BKM.shape[0], kids_BKM.shape[2]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from userllm.task.prior import NodePrior
 from userllm.task.protocol import Ints
 from userllm.task.trie import Trie
 
@@ -45,12 +46,22 @@ class ChildTable:
         index_BKM = (first_BK1 + column_M).clamp(max=len(self.order) - 1)
         return self.order[index_BKM].masked_fill(column_M >= count_BK1, -1)
 
-    def log_probs(self, logits_BKV: Tensor, kids_BKM: Tensor) -> Tensor:
+    def log_probs(
+        self, logits_BKV: Tensor, kids_BKM: Tensor, prior: NodePrior | None = None
+    ) -> Tensor:
         """Return the log-probabilities ``[B, K, M]`` of children as of :meth:`children`.
 
         Where there is no child the value means nothing.
+
+        Args:
+            logits_BKV: The language model's logits at the nodes.
+            kids_BKM: The nodes' children.
+            prior: What is known of them besides, only among siblings.
         """
-        chosen_BKM = logits_BKV.gather(2, self.column_N[kids_BKM.clamp(min=0)]).float()
+        nodes_BKM = kids_BKM.clamp(min=0)
+        chosen_BKM = logits_BKV.gather(2, self.column_N[nodes_BKM]).float()
+        if prior is not None:
+            chosen_BKM = prior.add(chosen_BKM, nodes_BKM)
         if not self.siblings:
             return chosen_BKM - logits_BKV.logsumexp(dim=2, keepdim=True).float()
         real_BKM = kids_BKM >= 0

@@ -68,6 +68,11 @@ class Exam(Protocol):
         ...
 
     @property
+    def encoder_prior(self) -> bool:
+        """Whether spelled answers start from the encoder's own ranking."""
+        ...
+
+    @property
     def readings(self) -> int:
         """How often an answer reads the prompt."""
         ...

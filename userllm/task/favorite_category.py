@@ -57,6 +57,7 @@ class FavoriteCategory:
     primary = "accuracy"
     fields: frozenset[str] = frozenset()
     encoder_skip = False
+    encoder_prior = False
 
     def __init__(
         self,

@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import Cache, DynamicCache
 
 from userllm.context.model import TokenBatch, UserLLM
+from userllm.context.places import attention_biases
 from userllm.context.trunk import Trunk
 from userllm.task.piece import PIECE, piece_inputs
 from userllm.task.protocol import Ints
@@ -124,7 +125,9 @@ class KnownText:
         given = piece_inputs(self.trie, piece, torch.ones_like(states_TD[None, :, 0]).bool())
         states_1CD = self.trunk.states(
             input_ids=given.ids_BC,
-            attention_mask=self.model.biases(given.mask_B1CS, given.at_BC, given.keys_at_BS),
+            attention_mask=attention_biases(
+                self.model.lm, given.mask_B1CS, given.at_BC, given.keys_at_BS
+            ),
             position_ids=given.at_BC,
             cache=prompt.cache,
             use_cache=True,

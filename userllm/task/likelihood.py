@@ -12,12 +12,17 @@ from userllm.context.model import Prefill, UserLLM
 from userllm.task.answers import AnswerTokens
 from userllm.task.known_text import KnownBatch
 from userllm.task.piece import PIECE, piece_inputs
+from userllm.task.prior import NodePrior
 from userllm.task.protocol import Ints
 from userllm.task.trie import Piece, Trie
 
 
 def exhaustive_scores(
-    model: UserLLM, prefill: Prefill, answers: AnswerTokens, known: KnownBatch | None
+    model: UserLLM,
+    prefill: Prefill,
+    answers: AnswerTokens,
+    known: KnownBatch | None,
+    prior: NodePrior | None = None,
 ) -> Tensor:
     """Return the log-likelihood ``[B, A]`` of every answer and its terminator after the prompt.
 
@@ -26,6 +31,7 @@ def exhaustive_scores(
         prefill: What reading the prompts left behind.
         answers: The answers, and how a next token is chosen.
         known: What need not be read again; None reads everything.
+        prior: What is known of the answers besides.
     """
     trie = answers.trie
     device = prefill.logits_BV.device
@@ -34,10 +40,10 @@ def exhaustive_scores(
     roots = trie.children(-1)
     at_root = np.zeros(len(roots), dtype=np.int64)
     steps_BN[:, torch.from_numpy(roots).to(device)] = _steps(
-        prefill.logits_BV[:, None], answers, roots, at_root
+        prefill.logits_BV[:, None], answers, roots, at_root, prior
     )
     for piece in trie.pieces(PIECE):
-        _read_piece(model, prefill, answers, known, piece, steps_BN)
+        _read_piece(model, prefill, answers, known, piece, steps_BN, prior)
     totals_BN = _sum_along_paths(steps_BN, trie)
     return totals_BN[:, torch.from_numpy(trie.leaf_A).to(device)]
 
@@ -49,6 +55,7 @@ def _read_piece(
     known: KnownBatch | None,
     piece: Piece,
     steps_BN: Tensor,
+    prior: NodePrior | None,
 ) -> None:
     """Score the children of a piece's nodes, then forget the piece's keys and values."""
     given = piece_inputs(answers.trie, piece, prefill.mask_BS)
@@ -63,15 +70,24 @@ def _read_piece(
     )
     prefill.cache.crop(-len(piece.nodes_C))
     children = torch.from_numpy(piece.children).to(steps_BN.device)
-    steps_BN[:, children] = _steps(logits_BCV, answers, piece.children, piece.readers)
+    steps_BN[:, children] = _steps(logits_BCV, answers, piece.children, piece.readers, prior)
 
 
-def _steps(logits_BCV: Tensor, answers: AnswerTokens, children: Ints, readers: Ints) -> Tensor:
+def _steps(
+    logits_BCV: Tensor,
+    answers: AnswerTokens,
+    children: Ints,
+    readers: Ints,
+    prior: NodePrior | None,
+) -> Tensor:
     """Return the log-probabilities of all children of some nodes, each read by its parent's row."""
     device = logits_BCV.device
     readers_M = torch.from_numpy(readers).to(device)
     columns_M = torch.from_numpy(answers.column_N[children]).to(device)
     logits_BM = logits_BCV[:, readers_M, columns_M].float()
+    if prior is not None:
+        nodes_M = torch.from_numpy(children).to(device)
+        logits_BM = prior.add(logits_BM, nodes_M.expand_as(logits_BM))
     if answers.softmax != "siblings":
         return logits_BM - logits_BCV.logsumexp(dim=2).float()[:, readers_M]
     readers_BM = readers_M.expand(len(logits_BM), -1)

@@ -16,6 +16,7 @@ from userllm.data.split import Split
 from userllm.data.vocabulary import FIRST_ID, ITEM_FEATURE
 from userllm.data.windows import training_cuts
 from userllm.encoder.popularity import Popularity
+from userllm.errors import UserError
 from userllm.metric.ranking import Ranking
 from userllm.task.batch import Material
 from userllm.task.exam import Exam
@@ -38,6 +39,8 @@ class NextItem:
         paraphrases: How many of its wordings are used; None uses all.
         min_history: Least number of events before the cut of a training question.
         encoder_skip: Whether the item head starts from the encoder's own ranking.
+        encoder_prior: Whether spelled titles start from the encoder's own ranking, see
+            :class:`~userllm.context.encoder_prior.EncoderPrior`; only among siblings.
         softmax: Among which tokens of the answers a next one is chosen, see
             :class:`~userllm.task.answers.AnswerTokens`.
         beams: Width of the beam search; too narrow a beam hides what the model knows.
@@ -56,14 +59,22 @@ class NextItem:
         paraphrases: int | None,
         min_history: int,
         encoder_skip: bool,
+        encoder_prior: bool,
         softmax: Softmax,
         beams: int,
         overlap_users: int,
     ) -> None:
+        if encoder_prior and (softmax != "siblings" or scorer == "item_head"):
+            raise UserError(
+                f"task.encoder_prior=true with task.scorer={scorer} task.softmax={softmax}: a "
+                "ranking of items says how titles go on, nothing of other words. Type "
+                "task.scorer=beam (or exhaustive) task.softmax=siblings; an item head starts from "
+                "the ranking with task.encoder_skip=true."
+            )
         self.metric, self.scorer, self.softmax = metric, scorer, softmax
         self.templates, self.paraphrases = templates, paraphrases
         self.min_history, self.beams, self.overlap_users = min_history, beams, overlap_users
-        self.encoder_skip = encoder_skip
+        self.encoder_skip, self.encoder_prior = encoder_skip, encoder_prior
         self.primary = metric.primary
 
     def answers(self, corpus: Corpus) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from userllm.context.model import positions
+from userllm.context.places import positions
 from userllm.task.trie import Piece, Trie
 
 PIECE = 256

@@ -99,6 +99,7 @@ class ClosedSubject(Subject, Protocol):
 
     Attributes:
         encoder_skip: Whether an item head starts from the encoder's own ranking.
+        encoder_prior: Whether spelled answers start from it.
         softmax: Among which tokens of the answers a next one is chosen.
         beams: Width of the beam search.
         overlap_users: On how many users beam search is compared with exhaustive scoring.
@@ -110,6 +111,7 @@ class ClosedSubject(Subject, Protocol):
         ...
 
     encoder_skip: bool
+    encoder_prior: bool
     softmax: Softmax
     beams: int
     overlap_users: int

@@ -36,6 +36,7 @@ class RankingExam:
         subject: Knows the answers, and which of them are left out of a ranking.
         ranker: Trains a model on the answers and scores them.
         item_head: See :class:`~userllm.task.exam.Exam`.
+        encoder_prior: See there.
     """
 
     subject: ClosedSubject
@@ -45,6 +46,7 @@ class RankingExam:
     scorer: str
     weight: float
     item_head: bool | None
+    encoder_prior: bool
     readings: ClassVar[int] = 1
 
     @property
@@ -147,7 +149,7 @@ class RankingExam:
         ranker = self.ranker
         if not isinstance(ranker, TitleScorer) or ranker.beams is None or not len(asked):
             return {}
-        exhaustive = TitleScorer(answers=ranker.answers, beams=None)
+        exhaustive = TitleScorer(answers=ranker.answers, beams=None, from_prior=ranker.from_prior)
         shares = []
         for row in track(range(len(asked)), "comparing beams with exhaustive scoring", len(asked)):
             batch = self.reader(asked.users[row : row + 1], asked.cuts[row : row + 1]).to(device)
@@ -172,6 +174,7 @@ def ranking_exam(subject: ClosedSubject, material: Material, weight: float) -> R
         scorer=scorer if by_item or softmax == "vocabulary" else f"{scorer}, {softmax}",
         weight=weight,
         item_head=subject.encoder_skip if by_item else None,
+        encoder_prior=subject.encoder_prior and not by_item,
     )
 
 
@@ -182,7 +185,8 @@ def _title_scorer(subject: ClosedSubject, material: Material) -> TitleScorer:
         end=int(material.tokenizer.eos_token_id),
         softmax=subject.softmax,
     )
-    return TitleScorer(answers=answers, beams=subject.beams if subject.scorer == "beam" else None)
+    beams = subject.beams if subject.scorer == "beam" else None
+    return TitleScorer(answers=answers, beams=beams, from_prior=subject.encoder_prior)
 
 
 def _as_tensor(reference: Scores) -> Callable[[Ints, Ints], Tensor]:

@@ -19,6 +19,7 @@ from userllm.task.beam import beam_scores
 from userllm.task.known_text import KnownTexts
 from userllm.task.likelihood import exhaustive_scores
 from userllm.task.piece import PIECE
+from userllm.task.prior import NodePrior, log_mass
 from userllm.task.protocol import Ints, Passes
 from userllm.task.trie import Trie
 
@@ -61,10 +62,13 @@ class TitleScorer:
     Args:
         answers: Token sequences of the answers.
         beams: Width of the trie-constrained beam search; None scores every answer.
+        from_prior: Whether answers start from the encoder's ranking, where the model has one.
     """
 
-    def __init__(self, *, answers: AnswerTokens, beams: int | None) -> None:
-        self.answers, self.beams = answers, beams
+    def __init__(
+        self, *, answers: AnswerTokens, beams: int | None, from_prior: bool = False
+    ) -> None:
+        self.answers, self.beams, self.from_prior = answers, beams, from_prior
         self.choices = None if answers.tokens_V is None else len(answers.tokens_V)
 
     def loss(
@@ -80,7 +84,7 @@ class TitleScorer:
         logits_BTV = model.answer_logits(
             memory, prompt, answer, tokens_V=answers.tokens_V, above_BSD=above_BSD
         )
-        return answers.loss(logits_BTV, nodes_BT, answer.mask_BT)
+        return answers.loss(logits_BTV, nodes_BT, answer.mask_BT, self._prior(model, memory))
 
     def scores(self, model: UserLLM, memory: UserMemory | None, prompt: TokenBatch) -> Tensor:
         """Return the answers' log-likelihoods; -inf for those the beam did not reach."""
@@ -91,9 +95,10 @@ class TitleScorer:
             tokens_V=self.answers.tokens_V,
             above_BSD=None if known is None else known.prompt(),
         )
+        prior = self._prior(model, memory)
         if self.beams is None:
-            return exhaustive_scores(model, prefill, self.answers, known)
-        return beam_scores(model, prefill, self.answers, self.beams, known)
+            return exhaustive_scores(model, prefill, self.answers, known, prior)
+        return beam_scores(model, prefill, self.answers, self.beams, known, prior)
 
     def training_lengths(self, labels_B: Ints) -> tuple[Count, Count]:
         """Return the answers' token counts."""
@@ -112,6 +117,12 @@ class TitleScorer:
     def known_passes(self) -> Passes:
         """Return the sizes of all pieces of the tree."""
         return [(float(len(piece.nodes_C)),) * 2 for piece in self.answers.trie.pieces(PIECE)]
+
+    def _prior(self, model: UserLLM, memory: UserMemory | None) -> NodePrior | None:
+        if not self.from_prior or model.prior is None or memory is None:
+            return None
+        assert memory.log_prob_BA is not None, "a model with a prior ranks whom it reads"
+        return NodePrior(model.prior, log_mass(memory.log_prob_BA, self.answers.trie))
 
 
 class ItemScorer:

@@ -44,6 +44,7 @@ class Trie:
         sequences: Token ids of each answer; ending all with one token makes them such.
 
     Attributes:
+        end_N: The number behind the last node below each one.
         inner: The nodes with children; piece ``k`` of a size has those from ``k * size`` on.
     """
 
@@ -67,6 +68,10 @@ class Trie:
         self.parent_N = np.array(parents, dtype=np.int64)
         self.depth_N = np.array(depths, dtype=np.int64)
         self.leaf_A = leaf_A
+        self.end_N = np.arange(1, len(tokens) + 1)
+        for node in range(len(tokens) - 1, -1, -1):
+            if (parent := parents[node]) >= 0:
+                self.end_N[parent] = max(self.end_N[parent], self.end_N[node])
         self.is_leaf_N = np.zeros(len(tokens), dtype=bool)
         self.is_leaf_N[leaf_A] = True
         # Children of node n: child_order[child_start[n + 1] : child_start[n + 2]]; root is -1.

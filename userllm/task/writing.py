@@ -28,6 +28,7 @@ class WritingExam:
         subject: Knows the true texts, and how far a written one is from them.
         scorer: ``generate``.
         item_head: None; nothing is ranked.
+        encoder_prior: False, for the same reason.
     """
 
     subject: OpenSubject
@@ -36,6 +37,7 @@ class WritingExam:
     weight: float
     scorer: ClassVar[str] = "generate"
     item_head: ClassVar[None] = None
+    encoder_prior: ClassVar[bool] = False
 
     @property
     def readings(self) -> int:

@@ -32,7 +32,9 @@ def parts_of(model: UserLLM) -> dict[str, list[nn.Parameter]]:
         "encoder": [] if model.encoder is None else list(model.encoder.parameters()),
         **of_context,
         "memory": [*of_context.get("memory", []), *model.memory.parameters()],
-        "head": [] if model.item_head is None else list(model.item_head.parameters()),
+        "head": [
+            p for m in (model.item_head, model.prior) if m is not None for p in m.parameters()
+        ],
     }
     taken: set[int] = set()
     parts: dict[str, list[nn.Parameter]] = {}
