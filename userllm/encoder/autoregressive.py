@@ -18,6 +18,7 @@ from userllm.encoder.memory import UserMemory
 from userllm.encoder.reading import Reading
 from userllm.encoder.repeat import RepeatScore
 from userllm.encoder.transformer import Layout, Transformer, after_begin
+from userllm.encoder.transitions import Transitions, counted
 from userllm.softmax.protocol import CatalogueSoftmax
 
 
@@ -40,6 +41,7 @@ class AutoregressiveEncoder(nn.Module):
         feature_width: Width of each feature's table.
         repeat_score: Whether its ranking has a `RepeatScore`.
         softmax: How a state is compared with all items while training.
+        transitions: Counts that its ranking leans on as well; None leaves them out.
     """
 
     def __init__(  # noqa: PLR0913 - one argument per key of the option's file
@@ -58,6 +60,7 @@ class AutoregressiveEncoder(nn.Module):
         feature_width: dict[str, int],
         repeat_score: bool,
         softmax: CatalogueSoftmax,
+        transitions: Transitions | None = None,
     ) -> None:
         super().__init__()
         check_features(features, feature_width, vocabulary)
@@ -67,6 +70,7 @@ class AutoregressiveEncoder(nn.Module):
         self.max_events = max_events
         self.item_dropout = item_dropout
         self.repeat = RepeatScore() if repeat_score else None
+        self.transitions = counted(transitions, vocabulary)
         self.embedding = EventEmbedding(
             vocabulary=vocabulary, features=features, feature_width=feature_width, width=width
         )
@@ -166,7 +170,9 @@ class AutoregressiveEncoder(nn.Module):
             events: What was read.
         """
         scores_BI = self.heads.item_scores(state_BE)
-        return scores_BI if self.repeat is None else self.repeat.add(scores_BI, events)
+        if self.repeat is not None:
+            scores_BI = self.repeat.add(scores_BI, events)
+        return scores_BI if self.transitions is None else self.transitions.add(scores_BI, events)
 
     def vectors(self, events: Count) -> Count:
         """Return one vector per event."""

@@ -13,6 +13,7 @@ from userllm.encoder.autoregressive import AutoregressiveEncoder
 from userllm.encoder.event_text_table import EventTextTable
 from userllm.encoder.heads import FeatureHeads
 from userllm.encoder.text_table import TextEventEmbedding
+from userllm.encoder.transitions import Transitions
 from userllm.sentence.event_texts import event_text_vectors
 from userllm.sentence.items import item_vectors
 from userllm.sentence.protocol import SentenceEncoder
@@ -56,6 +57,7 @@ class AutoregressiveTextEncoder(AutoregressiveEncoder):
         feature_width: Width of each feature's table.
         repeat_score: Whether its ranking has a `RepeatScore`.
         softmax: How a state is compared with all items while training.
+        transitions: Counts that its ranking leans on as well; None leaves them out.
         cache: Folder for the vectors of what users wrote; None is the project's cache folder.
     """
 
@@ -79,6 +81,7 @@ class AutoregressiveTextEncoder(AutoregressiveEncoder):
         repeat_score: bool,
         softmax: CatalogueSoftmax,
         cache: str | None,
+        transitions: Transitions | None = None,
     ) -> None:
         known = [name for name in features if name != TEXT_FEATURE]
         super().__init__(
@@ -95,6 +98,7 @@ class AutoregressiveTextEncoder(AutoregressiveEncoder):
             feature_width=feature_width,
             repeat_score=repeat_score,
             softmax=softmax,
+            transitions=transitions,
         )
         reads_text = TEXT_FEATURE in features
         self.embedding = TextEventEmbedding(

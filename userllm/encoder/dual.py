@@ -19,6 +19,7 @@ from userllm.encoder.label_tower import LabelTower
 from userllm.encoder.memory import UserMemory
 from userllm.encoder.reading import Reading
 from userllm.encoder.transformer import Layout, after_begin
+from userllm.encoder.transitions import Transitions, counted
 from userllm.encoder.user_tower import UserTower
 
 
@@ -45,6 +46,7 @@ class DualEncoder(nn.Module):
         feature_width: Width of each of these features' Transformer.
         label: The label tower.
         contrast: How states and labels are compared.
+        transitions: Counts that its ranking leans on as well; None leaves them out.
     """
 
     def __init__(  # noqa: PLR0913 - one argument per key of the option's file
@@ -63,6 +65,7 @@ class DualEncoder(nn.Module):
         feature_width: dict[str, int],
         label: LabelTower,
         contrast: BatchContrast,
+        transitions: Transitions | None = None,
     ) -> None:
         super().__init__()
         check_known(features, feature_width, vocabulary)
@@ -88,6 +91,7 @@ class DualEncoder(nn.Module):
         )
         self.label = label
         self.contrast = contrast
+        self.transitions = counted(transitions, vocabulary)
 
     @property
     def item_table(self) -> Tensor:
@@ -149,9 +153,10 @@ class DualEncoder(nn.Module):
 
         Args:
             state_BE: States of the events.
-            events: Part of what every encoder is given; the states say all here.
+            events: What was read.
         """
-        return F.linear(state_BE, self.item_table, self.item_bias)
+        scores_BI = F.linear(state_BE, self.item_table, self.item_bias)
+        return scores_BI if self.transitions is None else self.transitions.add(scores_BI, events)
 
     def vectors(self, events: Count) -> Count:
         """Return the fixed number of vectors, and none for no events."""

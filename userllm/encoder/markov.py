@@ -39,16 +39,7 @@ class WindowedMarkov:
     def fit(self, corpus: Corpus, split: Split) -> Self:
         """Count the pairs among the training events of each user."""
         self.gather = HistoryGather(corpus)
-        items = corpus.features[ITEM_FEATURE][training_positions(corpus, split)]
-        users = np.repeat(np.arange(len(split.train_end)), split.train_end)
-        size = corpus.vocabulary.sizes[ITEM_FEATURE]
-        counts_II = sparse.csr_array((size, size), dtype=np.float64)
-        for distance in range(1, self.window + 1):
-            same = users[distance:] == users[:-distance]
-            pair = (items[:-distance][same], items[distance:][same])
-            counts_II += sparse.csr_array((np.ones(int(same.sum())), pair), shape=(size, size))
-        total_I = counts_II.sum(axis=1)
-        self.follows_II = sparse.diags_array(1.0 / np.maximum(total_I, 1.0)) @ counts_II
+        self.follows_II = shares_of_followers(corpus, split, self.window)
         return self
 
     def scores(self, users: Ids, ends: Ids) -> Tensor:
@@ -62,3 +53,23 @@ class WindowedMarkov:
         scores_BI = torch.from_numpy((votes_BI @ self.follows_II).toarray()).float()
         scores_BI[:, :FIRST_ID] = -torch.inf
         return scores_BI
+
+
+def shares_of_followers(corpus: Corpus, split: Split, window: int) -> sparse.csr_array:
+    """Return the share of each item among all that follow an item, [I+3, I+3].
+
+    Args:
+        corpus: The data.
+        split: Which events may be counted: each user's training events.
+        window: Events after an item that count as following it.
+    """
+    items = corpus.features[ITEM_FEATURE][training_positions(corpus, split)]
+    users = np.repeat(np.arange(len(split.train_end)), split.train_end)
+    size = corpus.vocabulary.sizes[ITEM_FEATURE]
+    counts_II = sparse.csr_array((size, size), dtype=np.float64)
+    for distance in range(1, window + 1):
+        same = users[distance:] == users[:-distance]
+        pair = (items[:-distance][same], items[distance:][same])
+        counts_II += sparse.csr_array((np.ones(int(same.sum())), pair), shape=(size, size))
+    total_I = counts_II.sum(axis=1)
+    return sparse.csr_array(sparse.diags_array(1.0 / np.maximum(total_I, 1.0)) @ counts_II)

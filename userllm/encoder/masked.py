@@ -18,6 +18,7 @@ from userllm.encoder.heads import FeatureHeads
 from userllm.encoder.memory import UserMemory
 from userllm.encoder.repeat import RepeatScore
 from userllm.encoder.transformer import Layout, Transformer
+from userllm.encoder.transitions import Transitions, counted
 from userllm.softmax.protocol import CatalogueSoftmax
 
 
@@ -46,6 +47,7 @@ class MaskedEncoder(nn.Module):
         mask_last: The same for a window's last event, which is what ranking is like.
         repeat_score: Whether its ranking has a `RepeatScore`.
         softmax: How a state is compared with all items while training.
+        transitions: Counts that its ranking leans on as well; None leaves them out.
     """
 
     def __init__(  # noqa: PLR0913 - one argument per key of the option's file
@@ -65,6 +67,7 @@ class MaskedEncoder(nn.Module):
         mask_last: float,
         repeat_score: bool,
         softmax: CatalogueSoftmax,
+        transitions: Transitions | None = None,
     ) -> None:
         super().__init__()
         check_features(features, feature_width, vocabulary)
@@ -76,6 +79,7 @@ class MaskedEncoder(nn.Module):
         self.mask_share = mask_share
         self.mask_last = mask_last
         self.repeat = RepeatScore() if repeat_score else None
+        self.transitions = counted(transitions, vocabulary)
         self.embedding = EventEmbedding(
             vocabulary=vocabulary, features=features, feature_width=feature_width, width=width
         )
@@ -144,7 +148,9 @@ class MaskedEncoder(nn.Module):
             events: What was read.
         """
         scores_BI = self.heads.item_scores(state_BE)
-        return scores_BI if self.repeat is None else self.repeat.add(scores_BI, events)
+        if self.repeat is not None:
+            scores_BI = self.repeat.add(scores_BI, events)
+        return scores_BI if self.transitions is None else self.transitions.add(scores_BI, events)
 
     def vectors(self, events: Count) -> Count:
         """Return one vector per event."""

@@ -25,6 +25,7 @@ from userllm.encoder.markov import WindowedMarkov
 from userllm.encoder.popularity import Popularity
 from userllm.encoder.protocol import UserEncoder
 from userllm.encoder.ranking import EncoderScorer, Scorer, rank_next_item
+from userllm.encoder.transitions import fit_transitions
 from userllm.metric.interval import interval
 from userllm.metric.ranking import Ranking
 from userllm.report.outcome import outcome_table
@@ -82,6 +83,7 @@ def run(cfg: DictConfig, folder: RunFolder) -> None:
     corpus = Corpus.open(ensure("prepare", cfg) / "corpus")
     stage = Stage(corpus, corpus.split(cfg.split), HistoryGather(corpus), build(cfg.metric))
     encoder: UserEncoder = build(cfg.encoder, **encoder_inputs(corpus))
+    fit_transitions(cast(nn.Module, encoder), corpus, stage.split)
     scorer = EncoderScorer(encoder, stage.gather)
     trained = train(cfg, folder, stage, scorer)
     module = cast(nn.Module, encoder)

@@ -1,0 +1,81 @@
+"""Counts beside an encoder's scores: what they are made of, and what they change."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from userllm.config import load
+from userllm.data.vocabulary import FIRST_ID
+from userllm.encoder.markov import WindowedMarkov
+from userllm.encoder.transitions import Transitions, fit_transitions
+
+SETTINGS = {"window": 2, "last": 3, "decay": 0.5, "weight": 2.0, "floor": 1e-3}
+
+
+def transitions_of(corpus, split, **changes):
+    counts = Transitions(**{**SETTINGS, "followers": 10_000, **changes})
+    counts.allocate(corpus.vocabulary.sizes["item"])
+    counts.fit(corpus, split)
+    return counts
+
+
+def test_it_adds_the_logarithm_of_the_baselines_shares(corpus, gather):
+    split = corpus.split("leave_last_out")
+    users, ends = np.arange(8), np.array([0, 1, 2, 3, 5, 7, 9, 12])
+    markov = WindowedMarkov(window=2, last=3, decay=0.5).fit(corpus, split)
+    votes = np.minimum(ends, 3)
+    total_B = torch.tensor([sum(0.5**k for k in range(count)) or 1.0 for count in votes])
+    share_BI = markov.scores(users, ends)[:, FIRST_ID:] / total_B[:, None]
+    events = gather(users, ends, 12)
+    before = torch.randn(8, corpus.vocabulary.sizes["item"])
+    added = transitions_of(corpus, split).add(before, events) - before
+    torch.testing.assert_close(added[:, FIRST_ID:], 2.0 * (share_BI + 1e-3).log())
+
+
+def test_only_the_most_frequent_followers_are_kept(corpus):
+    split = corpus.split("leave_last_out")
+    whole, few = transitions_of(corpus, split), transitions_of(corpus, split, followers=4)
+    torch.testing.assert_close(few.share_IK, whole.share_IK.sort(dim=1, descending=True)[0][:, :4])
+    assert few.share_IK.shape == few.follower_IK.shape == (corpus.vocabulary.sizes["item"], 4)
+
+
+@pytest.mark.parametrize("name", ["leave_last_out", "global_time"])
+def test_what_comes_after_the_training_events_is_not_counted(name, corpus):
+    split = corpus.split(name)
+    shorter = replace(split, train_end=np.maximum(split.train_end - 1, 0))
+    whole, less = transitions_of(corpus, split), transitions_of(corpus, shorter)
+    assert not torch.equal(whole.share_IK, less.share_IK)  # The last training event counts.
+    items = np.array(corpus.features["item"])
+    for user, end in enumerate(split.train_end):
+        rest = items[corpus.offsets[user] + end : corpus.offsets[user + 1]]
+        rest[:] = rest[::-1].copy()
+    changed = SimpleNamespace(
+        features={"item": items}, offsets=corpus.offsets, vocabulary=corpus.vocabulary
+    )
+    assert torch.equal(transitions_of(changed, split).follower_IK, whole.follower_IK)
+    assert torch.equal(transitions_of(changed, split).share_IK, whole.share_IK)
+
+
+def test_an_encoder_ranks_with_them_and_learns_without(make_encoder, corpus, events):
+    counts = Transitions(**SETTINGS, followers=50)
+    plain = make_encoder(corpus.vocabulary).eval()
+    encoder = make_encoder(corpus.vocabulary, transitions=counts).eval()
+    fit_transitions(encoder, corpus, corpus.split("leave_last_out"))
+    assert encoder.pretraining_loss(events).item() == plain.pretraining_loss(events).item()
+    state_BE = encoder(events).state_BE
+    expected = counts.add(plain.item_scores(state_BE, events), events)
+    assert torch.equal(encoder.item_scores(state_BE, events), expected)
+    assert not torch.equal(expected, plain.item_scores(state_BE, events))
+    again = make_encoder(corpus.vocabulary, transitions=Transitions(**SETTINGS, followers=50))
+    again.load_state_dict(encoder.state_dict())
+    assert torch.equal(again.eval().item_scores(state_BE, events), expected)
+
+
+@pytest.mark.parametrize("option", ["autoregressive", "autoregressive_text", "dual", "masked"])
+def test_every_encoder_takes_them(option):
+    words = [f"encoder={option}", "transitions@encoder.transitions=counted"]
+    assert load("pretrain", words).config.encoder.transitions.window == 4
+    assert "transitions" not in load("pretrain", words[:1]).config.encoder

@@ -1,0 +1,97 @@
+"""What usually follows the last events, counted, as a part of an encoder's ranking.
+
+Shape suffixes: B batch, L events, S events that vote, I item ids incl. 3 special ones, K followers.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from userllm.data.corpus import Corpus
+from userllm.data.gather import EventBatch
+from userllm.data.split import Split
+from userllm.data.vocabulary import FIRST_ID, ITEM_FEATURE, Vocabulary
+from userllm.encoder.markov import shares_of_followers
+
+
+class Transitions(nn.Module):
+    """Adds ``weight`` times the log-probability that an item follows a user's last events.
+
+    p(j) = sum over the k-th last event i of decay^(k-1) P(j | i), divided by the sum of the decays,
+    where P(j | i) is the share of j among the items seen up to ``window`` training events after i.
+    States generalize and counts remember: together they rank better than either.
+
+    Counted once, before training, from training events alone, and kept in the checkpoint; nothing
+    of it is learned. The pretraining loss is that of the states alone: every pair of a training
+    window is among the counts, so an encoder that learned beside them would trust them too much.
+
+    Source: ours, beyond the paper; the counts are those of `WindowedMarkov`, and scores of both are
+    added as in Fossil (arXiv 1609.09152).
+
+    Args:
+        window: Events after an item that count as following it.
+        last: Events of a history that vote.
+        decay: How much less each earlier event's vote weighs.
+        weight: Of the counts; the encoder's own scores weigh 1.
+        floor: Probability added to every item, so that what never followed is possible.
+        followers: Most followers K kept of an item, the most frequent ones.
+    """
+
+    follower_IK: Tensor
+    share_IK: Tensor
+
+    def __init__(
+        self, *, window: int, last: int, decay: float, weight: float, floor: float, followers: int
+    ) -> None:
+        super().__init__()
+        self.window, self.last, self.decay = window, last, decay
+        self.weight, self.floor, self.followers = weight, floor, followers
+
+    def allocate(self, items: int) -> None:
+        """Make room for the counts of so many item ids."""
+        shape = (items, min(self.followers, items))
+        self.register_buffer("follower_IK", torch.zeros(shape, dtype=torch.int32))
+        self.register_buffer("share_IK", torch.zeros(shape))
+
+    def fit(self, corpus: Corpus, split: Split) -> None:
+        """Count the pairs among the training events of each user."""
+        shares_II = shares_of_followers(corpus, split, self.window)
+        width = self.share_IK.shape[1]
+        for item in range(FIRST_ID, len(self.share_IK)):
+            part = slice(*shares_II.indptr[item : item + 2])
+            share, follower = shares_II.data[part], shares_II.indices[part]
+            best = np.argsort(-share, kind="stable")[:width]
+            self.follower_IK[item, : len(best)] = torch.from_numpy(follower[best].astype(np.int32))
+            self.share_IK[item, : len(best)] = torch.from_numpy(share[best].astype(np.float32))
+
+    def add(self, scores_BI: Tensor, events: EventBatch) -> Tensor:
+        """Return the scores of the next item with what the counts say of it.
+
+        Args:
+            scores_BI: The encoder's own.
+            events: What it read.
+        """
+        age_BL = events.mask.flip(1).cumsum(dim=1).flip(1) - 1
+        row_S, place_S = (events.mask & (age_BL < self.last)).nonzero(as_tuple=True)
+        vote_S = self.decay ** age_BL[row_S, place_S].float()
+        item_S = events.features[ITEM_FEATURE][row_S, place_S]
+        total_B = vote_S.new_zeros(len(scores_BI)).index_add_(0, row_S, vote_S)
+        given_SK = (vote_S / total_B[row_S])[:, None] * self.share_IK[item_S]
+        place_SK = (self.follower_IK[item_S].long(), row_S[:, None].expand_as(given_SK))
+        prob_BI = torch.zeros_like(scores_BI, dtype=torch.float32)
+        prob_BI.index_put_(place_SK[::-1], given_SK, accumulate=True)
+        return scores_BI + self.weight * (prob_BI + self.floor).log().to(scores_BI.dtype)
+
+
+def counted(transitions: Transitions | None, vocabulary: Vocabulary) -> Transitions | None:
+    """Return the counts with room for a vocabulary's items, None where there are none."""
+    if transitions is not None:
+        transitions.allocate(vocabulary.sizes[ITEM_FEATURE])
+    return transitions
+
+
+def fit_transitions(encoder: nn.Module, corpus: Corpus, split: Split) -> None:
+    """Count what the encoder's ranking needs counted, where it has such a part."""
+    for module in encoder.modules():
+        if isinstance(module, Transitions):
+            module.fit(corpus, split)
