@@ -27,6 +27,7 @@ GROUPS = (
     "cost",
     "sentence",
     "softmax",
+    "transitions",
 )
 
 CODE = ("userllm", "tests", "experiments")

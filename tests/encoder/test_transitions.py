@@ -1,23 +1,27 @@
 """Counts beside an encoder's scores: what they are made of, and what they change."""
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
+from userllm.build import build
 from userllm.config import load
 from userllm.data.vocabulary import FIRST_ID
+from userllm.encoder.lit import EncoderModule, encoder_groups
+from userllm.encoder.load import encoder_inputs, load_encoder
 from userllm.encoder.markov import WindowedMarkov
-from userllm.encoder.transitions import Transitions, fit_transitions
+from userllm.transitions.counted import Transitions, fit_transitions
 
 SETTINGS = {"window": 2, "last": 3, "decay": 0.5, "weight": 2.0, "floor": 1e-3}
 
 
 def transitions_of(corpus, split, **changes):
     counts = Transitions(**{**SETTINGS, "followers": 10_000, **changes})
-    counts.allocate(corpus.vocabulary.sizes["item"])
     counts.fit(corpus, split)
     return counts
 
@@ -63,15 +67,41 @@ def test_an_encoder_ranks_with_them_and_learns_without(make_encoder, corpus, eve
     counts = Transitions(**SETTINGS, followers=50)
     plain = make_encoder(corpus.vocabulary).eval()
     encoder = make_encoder(corpus.vocabulary, transitions=counts).eval()
-    fit_transitions(encoder, corpus, corpus.split("leave_last_out"))
+    fit_transitions(encoder, corpus, "leave_last_out")
     assert encoder.pretraining_loss(events).item() == plain.pretraining_loss(events).item()
     state_BE = encoder(events).state_BE
     expected = counts.add(plain.item_scores(state_BE, events), events)
     assert torch.equal(encoder.item_scores(state_BE, events), expected)
     assert not torch.equal(expected, plain.item_scores(state_BE, events))
-    again = make_encoder(corpus.vocabulary, transitions=Transitions(**SETTINGS, followers=50))
-    again.load_state_dict(encoder.state_dict())
-    assert torch.equal(again.eval().item_scores(state_BE, events), expected)
+
+
+@pytest.mark.parametrize("split", ["leave_last_out", "global_time"])
+@pytest.mark.parametrize("option", ["autoregressive", "masked", "dual"])
+def test_a_run_folder_gives_the_same_ranking_back(option, split, corpus, events, tmp_path):
+    words = [f"encoder={option}", "transitions@encoder.transitions=counted"]
+    config = load("pretrain", [*words, f"split={split}", "size=tiny", "history=12"]).config
+    torch.manual_seed(0)
+    trained = build(config.encoder, **encoder_inputs(corpus)).eval()
+    fit_transitions(trained, corpus, split)
+    module = EncoderModule(
+        encoder=trained,
+        groups=encoder_groups(trained, learning_rate=1e-3, weight_decay=0.0),
+        steps=1,
+        betas=[0.9, 0.98],
+        eps=1e-8,
+        warmup=0.0,
+    )
+    (tmp_path / "checkpoints").mkdir()
+    weights = module.state_dict()
+    assert not [name for name in weights if "transitions" in name]
+    torch.save({"state_dict": weights}, tmp_path / "checkpoints" / "best.ckpt")
+    OmegaConf.save(config, tmp_path / "config.yaml")
+    result = {"environment": {"data_fingerprint": corpus.fingerprint}}
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    loaded = load_encoder(tmp_path, corpus)
+    with torch.no_grad():
+        before, after = (one.item_scores(one(events).state_BE, events) for one in (trained, loaded))
+    assert torch.equal(before, after)
 
 
 @pytest.mark.parametrize("option", ["autoregressive", "autoregressive_text", "dual", "masked"])

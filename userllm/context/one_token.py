@@ -55,13 +55,9 @@ class OneToken(nn.Module):
         """
         if encoded is None:
             return None
-        if encoded.state_BE is None:
-            raise UserError(
-                "context=one_token: this encoder gives no vector for a whole history. Expected an "
-                "encoder that ranks the next item, such as encoder=autoregressive."
-            )
+        state_BE = encoded.state_for("context=one_token")
         has_user_B1 = encoded.mask_BU.any(dim=1, keepdim=True)
-        return UserMemory(encoded.state_BE[:, None], has_user_B1, encoded.state_BE)
+        return UserMemory(state_BE[:, None], has_user_B1, state_BE)
 
     def bind(self, memory: UserMemory | None) -> None:
         """Nothing inside the blocks reads the memory."""

@@ -5,6 +5,7 @@ Shape suffixes: N users, W windows.
 
 import numpy as np
 
+from userllm.data.corpus import Corpus
 from userllm.data.split import Int64Array, Split
 
 
@@ -61,3 +62,12 @@ def _repeat(counts_N: Int64Array) -> tuple[Int64Array, Int64Array]:
     users = np.repeat(np.arange(len(counts_N)), counts_N)
     before_N = np.cumsum(counts_N) - counts_N
     return users, np.arange(len(users)) - before_N[users]
+
+
+def training_positions(corpus: Corpus, split: Split) -> Int64Array:
+    """Return the flat positions of all training events, user by user."""
+    ends_N = split.train_end
+    first_N = np.cumsum(ends_N) - ends_N
+    shift_N = np.asarray(corpus.offsets)[:-1] - first_N
+    position: Int64Array = np.arange(int(ends_N.sum())) + np.repeat(shift_N, ends_N)
+    return position

@@ -18,8 +18,8 @@ from userllm.encoder.memory import UserMemory
 from userllm.encoder.reading import Reading
 from userllm.encoder.repeat import RepeatScore
 from userllm.encoder.transformer import Layout, Transformer, after_begin
-from userllm.encoder.transitions import Transitions, counted
 from userllm.softmax.protocol import CatalogueSoftmax
+from userllm.transitions.counted import Transitions
 
 
 class AutoregressiveEncoder(nn.Module):
@@ -70,7 +70,7 @@ class AutoregressiveEncoder(nn.Module):
         self.max_events = max_events
         self.item_dropout = item_dropout
         self.repeat = RepeatScore() if repeat_score else None
-        self.transitions = counted(transitions, vocabulary)
+        self.transitions = transitions
         self.embedding = EventEmbedding(
             vocabulary=vocabulary, features=features, feature_width=feature_width, width=width
         )

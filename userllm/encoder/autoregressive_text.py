@@ -13,11 +13,11 @@ from userllm.encoder.autoregressive import AutoregressiveEncoder
 from userllm.encoder.event_text_table import EventTextTable
 from userllm.encoder.heads import FeatureHeads
 from userllm.encoder.text_table import TextEventEmbedding
-from userllm.encoder.transitions import Transitions
 from userllm.sentence.event_texts import event_text_vectors
 from userllm.sentence.items import item_vectors
 from userllm.sentence.protocol import SentenceEncoder
 from userllm.softmax.protocol import CatalogueSoftmax
+from userllm.transitions.counted import Transitions
 
 
 class AutoregressiveTextEncoder(AutoregressiveEncoder):

@@ -19,8 +19,8 @@ from userllm.encoder.label_tower import LabelTower
 from userllm.encoder.memory import UserMemory
 from userllm.encoder.reading import Reading
 from userllm.encoder.transformer import Layout, after_begin
-from userllm.encoder.transitions import Transitions, counted
 from userllm.encoder.user_tower import UserTower
+from userllm.transitions.counted import Transitions
 
 
 class DualEncoder(nn.Module):
@@ -91,7 +91,7 @@ class DualEncoder(nn.Module):
         )
         self.label = label
         self.contrast = contrast
-        self.transitions = counted(transitions, vocabulary)
+        self.transitions = transitions
 
     @property
     def item_table(self) -> Tensor:

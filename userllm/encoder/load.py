@@ -13,6 +13,7 @@ from userllm.data.corpus import Corpus
 from userllm.encoder.protocol import UserEncoder
 from userllm.errors import UserError
 from userllm.training.weights import check_weights, read_weights
+from userllm.transitions.counted import fit_transitions
 
 
 def encoder_inputs(corpus: Corpus) -> dict[str, Any]:
@@ -42,6 +43,7 @@ def load_encoder(run_folder: Path, corpus: Corpus) -> UserEncoder:
     encoder: UserEncoder = build(config.encoder, **encoder_inputs(corpus))
     module = cast(nn.Module, encoder)
     load_weights(module, run_folder / "checkpoints" / "best.ckpt")
+    fit_transitions(encoder, corpus, OmegaConf.select(config, "split"))
     module.eval()
     return encoder
 

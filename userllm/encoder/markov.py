@@ -14,8 +14,8 @@ from userllm.data.corpus import Corpus
 from userllm.data.gather import HistoryGather
 from userllm.data.split import Split
 from userllm.data.vocabulary import FIRST_ID, ITEM_FEATURE
-from userllm.encoder.popularity import training_positions
 from userllm.encoder.ranking import Ids
+from userllm.transitions.counted import shares_of_followers
 
 
 class WindowedMarkov:
@@ -53,23 +53,3 @@ class WindowedMarkov:
         scores_BI = torch.from_numpy((votes_BI @ self.follows_II).toarray()).float()
         scores_BI[:, :FIRST_ID] = -torch.inf
         return scores_BI
-
-
-def shares_of_followers(corpus: Corpus, split: Split, window: int) -> sparse.csr_array:
-    """Return the share of each item among all that follow an item, [I+3, I+3].
-
-    Args:
-        corpus: The data.
-        split: Which events may be counted: each user's training events.
-        window: Events after an item that count as following it.
-    """
-    items = corpus.features[ITEM_FEATURE][training_positions(corpus, split)]
-    users = np.repeat(np.arange(len(split.train_end)), split.train_end)
-    size = corpus.vocabulary.sizes[ITEM_FEATURE]
-    counts_II = sparse.csr_array((size, size), dtype=np.float64)
-    for distance in range(1, window + 1):
-        same = users[distance:] == users[:-distance]
-        pair = (items[:-distance][same], items[distance:][same])
-        counts_II += sparse.csr_array((np.ones(int(same.sum())), pair), shape=(size, size))
-    total_I = counts_II.sum(axis=1)
-    return sparse.csr_array(sparse.diags_array(1.0 / np.maximum(total_I, 1.0)) @ counts_II)

@@ -18,8 +18,8 @@ from userllm.encoder.heads import FeatureHeads
 from userllm.encoder.memory import UserMemory
 from userllm.encoder.repeat import RepeatScore
 from userllm.encoder.transformer import Layout, Transformer
-from userllm.encoder.transitions import Transitions, counted
 from userllm.softmax.protocol import CatalogueSoftmax
+from userllm.transitions.counted import Transitions
 
 
 class MaskedEncoder(nn.Module):
@@ -79,7 +79,7 @@ class MaskedEncoder(nn.Module):
         self.mask_share = mask_share
         self.mask_last = mask_last
         self.repeat = RepeatScore() if repeat_score else None
-        self.transitions = counted(transitions, vocabulary)
+        self.transitions = transitions
         self.embedding = EventEmbedding(
             vocabulary=vocabulary, features=features, feature_width=feature_width, width=width
         )

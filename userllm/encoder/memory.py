@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from userllm.errors import UserError
+
 
 @dataclass
 class UserMemory:
@@ -25,3 +27,19 @@ class UserMemory:
     mask_BU: Tensor
     state_BE: Tensor | None = None
     log_prob_BA: Tensor | None = None
+
+    def state_for(self, option: str) -> Tensor:
+        """Return the vector for the whole history, [B, E].
+
+        Args:
+            option: What needs it, as it is typed.
+
+        Raises:
+            UserError: The encoder gives none, so it ranks no items.
+        """
+        if self.state_BE is None:
+            raise UserError(
+                f"{option}: this encoder gives no vector for a whole history. Expected an encoder "
+                "that ranks the next item, such as encoder=autoregressive."
+            )
+        return self.state_BE

@@ -12,6 +12,7 @@ from torch import Tensor
 from userllm.data.corpus import Corpus
 from userllm.data.split import Split
 from userllm.data.vocabulary import FIRST_ID, ITEM_FEATURE
+from userllm.data.windows import training_positions
 from userllm.encoder.ranking import Ids
 
 
@@ -40,12 +41,3 @@ def events_of_targets(corpus: Corpus, split: Split, users: Ids, cuts: Ids) -> Id
     at = np.asarray(corpus.offsets)[users] + cuts
     events: Ids = counts_I[corpus.features[ITEM_FEATURE][at]]
     return events
-
-
-def training_positions(corpus: Corpus, split: Split) -> Ids:
-    """Return the flat positions of all training events, user by user."""
-    ends_N = split.train_end
-    first_N = np.cumsum(ends_N) - ends_N
-    shift_N = np.asarray(corpus.offsets)[:-1] - first_N
-    position: Ids = np.arange(int(ends_N.sum())) + np.repeat(shift_N, ends_N)
-    return position

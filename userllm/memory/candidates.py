@@ -17,7 +17,6 @@ from userllm.data.gather import EventBatch
 from userllm.data.vocabulary import FIRST_ID, ITEM_FEATURE
 from userllm.encoder.memory import UserMemory
 from userllm.encoder.protocol import UserEncoder
-from userllm.errors import UserError
 from userllm.lm.name_vectors import name_vectors
 from userllm.lm.token_scale import token_scale
 from userllm.memory.protocol import MemoryFlops
@@ -105,13 +104,9 @@ class Candidates(nn.Module):
         Raises:
             UserError: The encoder has no vector for a whole history, so it ranks no items.
         """
-        if encoded.state_BE is None:
-            raise UserError(
-                "memory=candidates: this encoder gives no vector for a whole history. Expected an "
-                "encoder that ranks the next item, such as encoder=autoregressive."
-            )
+        state_BE = encoded.state_for("memory=candidates")
         table_IE = encoder.item_table
-        ids_BC, real_BC = self.choose(encoded.state_BE, events, table_IE, encoder.item_bias)
+        ids_BC, real_BC = self.choose(state_BE, events, table_IE, encoder.item_bias)
         vectors_BCE = self.norm(table_IE[ids_BC]) + self.rank_CE
         if self.title is not None and self.titles_ID is not None:
             vectors_BCE = vectors_BCE + self.title(self.titles_ID[ids_BC])

@@ -31,6 +31,7 @@ from userllm.task.batch import Material
 from userllm.task.exam import Exam, Task
 from userllm.task.protocol import Part, Questions
 from userllm.training.memory import forget_peak_memory
+from userllm.transitions.counted import fit_transitions
 
 AUTO = "auto"
 
@@ -176,6 +177,7 @@ def _encoder(cfg: DictConfig, encoder_run: Path | None, corpus: Corpus) -> UserE
         return load_encoder(encoder_run, corpus)
     node = OmegaConf.masked_copy(cfg.encoder, [k for k in cfg.encoder if k != "checkpoint"])
     encoder: UserEncoder = build(node, **encoder_inputs(corpus))
+    fit_transitions(encoder, corpus, cfg.split)
     return encoder
 
 

@@ -25,7 +25,6 @@ from userllm.encoder.markov import WindowedMarkov
 from userllm.encoder.popularity import Popularity
 from userllm.encoder.protocol import UserEncoder
 from userllm.encoder.ranking import EncoderScorer, Scorer, rank_next_item
-from userllm.encoder.transitions import fit_transitions
 from userllm.metric.interval import interval
 from userllm.metric.ranking import Ranking
 from userllm.report.outcome import outcome_table
@@ -38,6 +37,7 @@ from userllm.training.fit import FitSummary, fit
 from userllm.training.memory import peak_memory_bytes
 from userllm.training.passes import split_batch
 from userllm.training.table import parameter_table
+from userllm.transitions.counted import fit_transitions
 
 MONITOR = "ndcg@10"
 TASK = "next_item"
@@ -83,7 +83,7 @@ def run(cfg: DictConfig, folder: RunFolder) -> None:
     corpus = Corpus.open(ensure("prepare", cfg) / "corpus")
     stage = Stage(corpus, corpus.split(cfg.split), HistoryGather(corpus), build(cfg.metric))
     encoder: UserEncoder = build(cfg.encoder, **encoder_inputs(corpus))
-    fit_transitions(cast(nn.Module, encoder), corpus, stage.split)
+    fit_transitions(encoder, corpus, cfg.split)
     scorer = EncoderScorer(encoder, stage.gather)
     trained = train(cfg, folder, stage, scorer)
     module = cast(nn.Module, encoder)

@@ -5,13 +5,14 @@ Shape suffixes: B batch, L events, S events that vote, I item ids incl. 3 specia
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor, nn
 
 from userllm.data.corpus import Corpus
 from userllm.data.gather import EventBatch
 from userllm.data.split import Split
-from userllm.data.vocabulary import FIRST_ID, ITEM_FEATURE, Vocabulary
-from userllm.encoder.markov import shares_of_followers
+from userllm.data.vocabulary import ITEM_FEATURE
+from userllm.data.windows import training_positions
 
 
 class Transitions(nn.Module):
@@ -21,9 +22,10 @@ class Transitions(nn.Module):
     where P(j | i) is the share of j among the items seen up to ``window`` training events after i.
     States generalize and counts remember: together they rank better than either.
 
-    Counted once, before training, from training events alone, and kept in the checkpoint; nothing
-    of it is learned. The pretraining loss is that of the states alone: every pair of a training
-    window is among the counts, so an encoder that learned beside them would trust them too much.
+    Counted from training events alone whenever an encoder is made or loaded, so no checkpoint holds
+    them; nothing of it is learned. The pretraining loss is that of the states alone: every pair of
+    a training window is among the counts, so states that learned beside them would trust them too
+    much.
 
     Source: ours, beyond the paper; the counts are those of `WindowedMarkov`, and scores of both are
     added as in Fossil (arXiv 1609.09152).
@@ -46,23 +48,24 @@ class Transitions(nn.Module):
         super().__init__()
         self.window, self.last, self.decay = window, last, decay
         self.weight, self.floor, self.followers = weight, floor, followers
-
-    def allocate(self, items: int) -> None:
-        """Make room for the counts of so many item ids."""
-        shape = (items, min(self.followers, items))
-        self.register_buffer("follower_IK", torch.zeros(shape, dtype=torch.int32))
-        self.register_buffer("share_IK", torch.zeros(shape))
+        self.register_buffer("follower_IK", torch.empty(0, 0, dtype=torch.int32), persistent=False)
+        self.register_buffer("share_IK", torch.empty(0, 0), persistent=False)
 
     def fit(self, corpus: Corpus, split: Split) -> None:
         """Count the pairs among the training events of each user."""
         shares_II = shares_of_followers(corpus, split, self.window)
-        width = self.share_IK.shape[1]
-        for item in range(FIRST_ID, len(self.share_IK)):
+        items = shares_II.shape[0]
+        shape = (items, min(self.followers, items))
+        follower_IK, share_IK = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
+        for item in range(items):
             part = slice(*shares_II.indptr[item : item + 2])
             share, follower = shares_II.data[part], shares_II.indices[part]
-            best = np.argsort(-share, kind="stable")[:width]
-            self.follower_IK[item, : len(best)] = torch.from_numpy(follower[best].astype(np.int32))
-            self.share_IK[item, : len(best)] = torch.from_numpy(share[best].astype(np.float32))
+            best = np.argsort(-share, kind="stable")[: shape[1]]
+            follower_IK[item, : len(best)] = follower[best]
+            share_IK[item, : len(best)] = share[best]
+        device = self.share_IK.device
+        self.follower_IK = torch.from_numpy(follower_IK).to(device)
+        self.share_IK = torch.from_numpy(share_IK).to(device)
 
     def add(self, scores_BI: Tensor, events: EventBatch) -> Tensor:
         """Return the scores of the next item with what the counts say of it.
@@ -83,15 +86,34 @@ class Transitions(nn.Module):
         return scores_BI + self.weight * (prob_BI + self.floor).log().to(scores_BI.dtype)
 
 
-def counted(transitions: Transitions | None, vocabulary: Vocabulary) -> Transitions | None:
-    """Return the counts with room for a vocabulary's items, None where there are none."""
+def fit_transitions(encoder: object, corpus: Corpus, split: str) -> None:
+    """Count what the encoder's ranking needs counted, where it has such a part.
+
+    Args:
+        encoder: Any encoder.
+        corpus: The data.
+        split: Name of the split whose training events are counted.
+    """
+    transitions = getattr(encoder, "transitions", None)
     if transitions is not None:
-        transitions.allocate(vocabulary.sizes[ITEM_FEATURE])
-    return transitions
+        transitions.fit(corpus, corpus.split(split))
 
 
-def fit_transitions(encoder: nn.Module, corpus: Corpus, split: Split) -> None:
-    """Count what the encoder's ranking needs counted, where it has such a part."""
-    for module in encoder.modules():
-        if isinstance(module, Transitions):
-            module.fit(corpus, split)
+def shares_of_followers(corpus: Corpus, split: Split, window: int) -> sparse.csr_array:
+    """Return the share of each item among all that follow an item, [I+3, I+3].
+
+    Args:
+        corpus: The data.
+        split: Which events may be counted: each user's training events.
+        window: Events after an item that count as following it.
+    """
+    items = corpus.features[ITEM_FEATURE][training_positions(corpus, split)]
+    users = np.repeat(np.arange(len(split.train_end)), split.train_end)
+    size = corpus.vocabulary.sizes[ITEM_FEATURE]
+    counts_II = sparse.csr_array((size, size), dtype=np.float64)
+    for distance in range(1, window + 1):
+        same = users[distance:] == users[:-distance]
+        pair = (items[:-distance][same], items[distance:][same])
+        counts_II += sparse.csr_array((np.ones(int(same.sum())), pair), shape=(size, size))
+    total_I = counts_II.sum(axis=1)
+    return sparse.csr_array(sparse.diags_array(1.0 / np.maximum(total_I, 1.0)) @ counts_II)

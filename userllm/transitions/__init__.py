@@ -1,0 +1,1 @@
+"""Counts of what follows what, which an encoder's ranking can lean on."""
