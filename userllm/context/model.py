@@ -41,6 +41,12 @@ class TokenBatch:
         """Return the batch on a device."""
         return TokenBatch(self.ids_BT.to(device), self.mask_BT.to(device))
 
+    def distinct(self) -> tuple["TokenBatch", Tensor]:
+        """Return each different text once, and which of them every row is ``[B]``."""
+        both_BT = torch.stack([self.ids_BT, self.mask_BT.to(self.ids_BT.dtype)], dim=-1)
+        texts, row_B = both_BT.unique(dim=0, return_inverse=True)
+        return TokenBatch(texts[..., 0], texts[..., 1].to(self.mask_BT.dtype)), row_B
+
 
 @dataclass
 class Prefill:

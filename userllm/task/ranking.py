@@ -72,9 +72,13 @@ class RankingExam:
         return self.ranker.extensions()
 
     def answer(self, model: UserLLM, batch: QuestionBatch) -> Tensor:
-        """Return the scores of all answers ``[B, A]``."""
+        """Return the scores of all answers ``[B, A]``; equal prompts alone are answered once."""
         with torch.inference_mode():
-            return self.ranker.scores(model, model.read_user(batch.events), batch.prompt)
+            memory = model.read_user(batch.events)
+            if memory is not None:
+                return self.ranker.scores(model, memory, batch.prompt)
+            prompt, row_B = batch.prompt.distinct()
+            return self.ranker.scores(model, None, prompt)[row_B]
 
     def ask(
         self, model: UserLLM, asked: Questions, *, batch_size: int, device: torch.device
