@@ -95,6 +95,18 @@ def test_a_wider_beam_costs_more(told):
     assert 10 < wide.evaluation / narrow.evaluation < 30
 
 
+def test_answers_are_estimated_as_their_softmax_reads_them(told, tmp_path):
+    words = ["context=none", "lm=tiny", "task=next_item", "task.scorer=exhaustive", "threads=1"]
+    words += ["task.softmax=siblings", "training.steps=0", "cost.repeats=1", "cost.warmup=0"]
+    words += ["evaluation.users=4", "evaluation.retention=false", f"paths.runs={tmp_path}"]
+    loaded = load("contextualize", words)
+    outcome = execute("contextualize", loaded.config, loaded.choices, words)
+    assert outcome.state == "finished", outcome.error
+    result = json.loads((Path(outcome.folder) / "result.json").read_text(encoding="utf-8"))
+    counted = 4 * result["outcomes"][0]["cost"]["flops_per_user"]
+    assert 0.4 < told(*words).evaluation / counted < 2.5
+
+
 def test_a_language_model_that_nobody_here_knows_is_told_by_its_name(told):
     named = told("lm=huggingface", "lm.model=someone/Great-8B-base")
     assert named.rough

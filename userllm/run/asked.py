@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from userllm.run.assumptions import DataSize
+from userllm.run.assumptions import CHOICES_PER_ANSWER, DataSize
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Asked:
         reads: Tokens read in each pass of an answer, [passes].
         sees: Positions that they see beyond the prompt, [passes].
         item_head: Whether answers come from an item head.
-        nodes: Tokens of all answers together, 0 with an item head; None where users' own texts are
+        nodes: Tokens of all answers that are read, 0 with an item head; None where users' own texts are
             the answers, so that no text repeats.
     """
 
@@ -72,9 +72,10 @@ def _asked(node: Mapping[str, Any], data: DataSize, share: float) -> Asked:
     tokens, candidates = closed.get(option, text)
     users = node.get("held_out") or 1.0
     scorer, beams = node.get("scorer", "generate"), node.get("beams", 1)
+    kept = CHOICES_PER_ANSWER if node.get("softmax") == "siblings" else tokens
     if scorer == "exhaustive":
         # The whole tree of answers in one pass.
-        reads = sees = np.array([candidates * tokens], dtype=np.float64)
+        reads = sees = np.array([candidates * kept], dtype=np.float64)
     else:
         width = beams if scorer == "generate" else min(beams, candidates)
         passes = 0 if scorer == "item_head" else ceil(tokens)
@@ -82,5 +83,5 @@ def _asked(node: Mapping[str, Any], data: DataSize, share: float) -> Asked:
         sees = reads.cumsum()
     head = scorer == "item_head"
     answer = 0.0 if head else tokens
-    nodes = answer * candidates if option in closed else None
+    nodes = None if option not in closed else 0.0 if head else kept * candidates
     return Asked(share, answer, users, reads, sees, item_head=head, nodes=nodes)

@@ -23,6 +23,9 @@ PAPER_TEXTS = {50: 700, 100: 1350, 200: 2500}
 """Events of a MovieLens history to the paper's tokens of a text prompt (Table 4)."""
 PAPER_AMAZON = {"User-LLM": 32, "TP": 512, "TS": 256}
 """Method to the paper's prompt tokens on Amazon, 50 events (Figure 3)."""
+CHOICES_PER_ANSWER = 0.3
+"""Tokens per answer that softmax=siblings reads: those that a choice follows. Measured with
+SmolLM2's tokenizer: 379 of 1,659 titles of MovieLens-100K, 3,478 of 9,461 of ml-latest-small."""
 BYTES_PER_TOKEN = 4
 """Tokens of a byte tokenizer for one of a trained one."""
 
