@@ -22,8 +22,8 @@ class Asked:
         reads: Tokens read in each pass of an answer, [passes].
         sees: Positions that they see beyond the prompt, [passes].
         item_head: Whether answers come from an item head.
-        nodes: Tokens of all answers that are read, 0 with an item head; None where users' own texts are
-            the answers, so that no text repeats.
+        nodes: Tokens of all answers that are read, 0 with an item head; None where users' own texts
+            are the answers, so that no text repeats.
     """
 
     share: float
