@@ -34,6 +34,12 @@ def test_a_choice_that_differs_is_said():
     assert differing_settings(runs, ["hybrid"] * 2) == ["lm=tiny", "lm=smollm2_135m"]
 
 
+def test_a_choice_that_one_row_of_a_method_alone_made_is_said():
+    runs = [run_of(), run_of(choices={"transitions@encoder.transitions": "counted"})]
+    assert differing_settings(runs, ["hybrid"] * 2) == ["", "transitions=counted"]
+    assert differing_settings(runs, ["soft_prompt", "hybrid"]) == ["", ""]
+
+
 def test_a_model_of_several_tasks_stands_apart_from_one_of_the_tables_own():
     runs = [
         run_of(choices={"task": task}, task={"metric": task}) for task in ("next_item", "multi")

@@ -35,12 +35,19 @@ def identity(run: Mapping[str, Any]) -> str:
 def differing_settings(runs: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> list[str]:
     """Return, for each run of a table, the settings that tell it from the others.
 
-    First the choices that differ, then, among runs of equal choices, the values that differ.
+    First the choices that differ, then those that only some of otherwise equal runs made, then,
+    among runs of equal choices, the values that differ.
     Values that only follow another one through an interpolation are said once.
     """
     choices = [_choices(run, method) for run, method in zip(runs, methods, strict=True)]
     varying = _varying(choices)
     said = [{key: row[key] for key in varying if key in row} for row in choices]
+    for twins in _groups([{"method": m, **row} for m, row in zip(methods, said, strict=True)]):
+        shared = set.intersection(*(set(choices[index]) for index in twins))
+        for index in twins:
+            said[index] |= {
+                key: choices[index][key] for key in sorted(set(choices[index]) - shared)
+            }
     for twins in _groups([{"method": m, **c} for m, c in zip(methods, choices, strict=True)]):
         leaves = [dict(_leaves(runs[index]["config"])) for index in twins]
         typed = {key for index in twins for key in _typed(runs[index])}
