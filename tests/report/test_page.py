@@ -123,11 +123,14 @@ def test_a_page_without_examples_or_costs_is_whole(fake_runs):
     assert 'id="examples"' not in page
 
 
-def test_tables_of_one_heading_are_told_apart_by_their_protocol(fake_runs):
-    fake_runs.finished("none")
+def test_headings_say_what_sets_the_protocols_of_one_task_apart(fake_runs):
+    fake_runs.finished("none", protocol="global_time, seen items not ranked")
     fake_runs.finished("none", protocol="global_time, seen items ranked")
     tables = build_tables([load(folder) for folder in fake_runs.folders])
-    assert '<p class="subtitle">global_time, seen items ranked</p>' in render(tables, name="two")
+    page = render(tables, name="two")
+    for words in ("seen items not ranked", "seen items ranked"):
+        assert re.search(rf"<h2[^>]*>[^<]*, {words}<", page)
+    assert not re.search(r"<h2[^>]*>[^<]*global_time", page)
 
 
 def test_an_answer_without_the_user_stands_beside_the_one_with(fake_runs):

@@ -36,6 +36,7 @@ class Table:
 
     Attributes:
         apart: What sets this table's protocol apart from those of tables on the same question.
+        own: Words of its protocol that not all of them share.
     """
 
     setting: Setting
@@ -43,6 +44,7 @@ class Table:
     references: list[Row]
     missing: list[Unfinished]
     apart: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
 
     @property
     def rows(self) -> list[Row]:
@@ -194,20 +196,24 @@ def _named_by_method(rows: Sequence[Row]) -> list[Row]:
 def _set_apart(tables: Sequence[Table], table: Table) -> Table:
     """Say how the protocol of a table differs from those of tables on the same data and task."""
     own = table.setting
-    rivals = [other.setting for other in tables if other.setting[:2] == own[:2]]
-    said = tuple(_difference(own, rival) for rival in rivals if rival != own)
-    return replace(table, apart=said)
+    same = [other.setting for other in tables if other.setting[:2] == own[:2]]
+    rivals = [setting for setting in same if setting != own]
+    words = [text for text in _words(own) if any(text not in _words(one) for one in rivals)]
+    said = tuple(_difference(own, rival) for rival in rivals)
+    return replace(table, apart=said, own=tuple(words))
 
 
 def _difference(own: Setting, rival: Setting) -> str:
     """Return what only one of two protocol lines says, this table's part first."""
-    here, there = (
-        [f"{one.part} part", *one.protocol.split(", "), f"judged by {one.primary}"]
-        for one in (own, rival)
-    )
+    here, there = _words(own), _words(rival)
     only_here = ", ".join(text for text in here if text not in there)
     only_there = ", ".join(text for text in there if text not in here)
     return f"here {only_here or units.EMPTY}; there {only_there or units.EMPTY}"
+
+
+def _words(setting: Setting) -> list[str]:
+    """Return what a protocol line consists of."""
+    return [f"{setting.part} part", *setting.protocol.split(", "), f"judged by {setting.primary}"]
 
 
 def _waiting(tables: Sequence[Table], missing: Sequence[Unfinished]) -> list[Table]:

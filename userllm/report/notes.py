@@ -7,8 +7,8 @@ from userllm.report.comparison import Table
 
 
 def heading(table: Table) -> str:
-    """Say what a table is about, in the words of the command line."""
-    return f"{table.setting.task} on {table.setting.data}"
+    """Say what a table is about, and what sets it apart from others on the same question."""
+    return ", ".join([f"{table.setting.task} on {table.setting.data}", *table.own])
 
 
 def notes(table: Table) -> list[str]:

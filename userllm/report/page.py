@@ -72,7 +72,7 @@ def render(tables: Sequence[Table], *, name: str, question: str | None = None) -
     return environment.get_template("page.html.jinja").render(
         name=name,
         question=question or QUESTION,
-        tables=_sections(tables),
+        tables=[_section(table, number) for number, table in enumerate(tables)],
         examples=examples(tables),
         commands=_commands(tables),
         environments=_environments(results),
@@ -116,16 +116,6 @@ def examples(tables: Sequence[Table]) -> list[Example]:
         for task in tasks.values()
         for example in sorted(task, key=lambda example: -len(example.answers))[:MOST_EXAMPLES]
     ]
-
-
-def _sections(tables: Sequence[Table]) -> list[dict[str, Any]]:
-    """Collect what the page shows of each table; equal headings are told apart by protocol."""
-    headings = [heading(table) for table in tables]
-    sections = [_section(table, number) for number, table in enumerate(tables)]
-    for section, table in zip(sections, tables, strict=True):
-        repeated = headings.count(section["heading"]) > 1
-        section["subtitle"] = table.setting.protocol if repeated else ""
-    return sections
 
 
 def _section(table: Table, number: int) -> dict[str, Any]:
