@@ -178,6 +178,20 @@ def test_the_difference_to_the_baseline_is_paired(fake_runs):
     assert baseline.delta is None
 
 
+def test_the_baseline_is_the_method_without_a_user_whatever_it_is_called(fake_runs):
+    folder = fake_runs.finished("none")
+    fake_runs.finished("hybrid")
+    content = json.loads((folder / "result.json").read_text())
+    content["outcomes"][0]["method"] = content["run"]["choices"]["method"] = "none_lora"
+    (folder / "result.json").write_text(json.dumps(content))
+    users = pl.read_parquet(folder / "per_user.parquet")
+    users = users.with_columns(pl.col("method").replace("none", "none_lora"))
+    users.write_parquet(folder / "per_user.parquet")
+    [table] = build_tables([load(folder) for folder in fake_runs.folders])
+    baselines = {row.method: row.baseline for row in table.models}
+    assert baselines == {"hybrid": "none_lora", "none_lora": None}
+
+
 def test_another_baseline_can_be_named(fake_runs):
     fake_runs.finished("none")
     fake_runs.finished("text_prompt")

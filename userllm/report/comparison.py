@@ -17,7 +17,8 @@ from userllm.report.rows import Averaged, Row, average, lower_is_better, row_of
 from userllm.report.settings import differing_settings, identity
 from userllm.report.verdicts import compared_with, marked
 
-DEFAULT_BASELINE = "none"
+UNPERSONALIZED = "none"
+"""The context without a user, whatever the method that has it is called."""
 
 
 class Setting(NamedTuple):
@@ -61,7 +62,7 @@ def build_tables(
 
     Args:
         loaded: What `userllm.report.results.load` returned, in any order.
-        baseline: Method to compare with; None takes ``none`` where it is present.
+        baseline: Method to compare with; None takes that without a user where there is one.
         studies: What is compared, by name: only the grids of these can lack cells.
 
     Raises:
@@ -81,7 +82,7 @@ def build_tables(
         )
     _refuse_mixed_data(results)
     tables = [
-        _table(setting, rows, missing, baseline or DEFAULT_BASELINE)
+        _table(setting, rows, missing, baseline)
         for setting, rows in sorted(_merge(results).items())
     ]
     methods = sorted({row.method for table in tables for row in table.rows})
@@ -129,13 +130,13 @@ def _merge(results: Sequence[Result]) -> dict[Setting, list[Row]]:
 
 
 def _table(
-    setting: Setting, rows: Sequence[Row], missing: Sequence[Unfinished], baseline: str
+    setting: Setting, rows: Sequence[Row], missing: Sequence[Unfinished], baseline: str | None
 ) -> Table:
     """Name, compare, mark and sort the rows of one table."""
     sign = 1 if lower_is_better(setting.primary) else -1
     models = _named([row for row in rows if row.kind == "model"])
     references = _named_by_method([row for row in rows if row.kind == "reference"])
-    against = [row for row in (*models, *references) if row.method == baseline]
+    against = [row for row in (*models, *references) if _is_baseline(row, baseline)]
     compared = compared_with(against, [*models, *references])
     models, references = (
         sorted(
@@ -146,6 +147,13 @@ def _table(
     )
     here = [run for run in missing if belongs(run, rows)]
     return Table(setting, marked(models), references, here)
+
+
+def _is_baseline(row: Row, baseline: str | None) -> bool:
+    """Say whether a row is what the others are compared with."""
+    if baseline is not None:
+        return row.method == baseline
+    return row.kind == "model" and row.runs[0].run["choices"].get("context") == UNPERSONALIZED
 
 
 def _once(cells: Iterable[Averaged]) -> Iterator[Averaged]:
