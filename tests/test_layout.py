@@ -84,8 +84,8 @@ def test_every_preset_opens_with_its_command_and_passes_the_check(preset):
 
 
 def each_choice_once(cells):
-    """Leave out cells of which every choice was in an earlier one."""
-    seen = set()
+    """Leave out cells of which every choice was in an earlier one; no seed has files of its own."""
+    seen = {f"seed={seed}" for seed in range(10)}
     return [cell for cell in cells if not seen.issuperset(cell) and not seen.update(cell)]
 
 

@@ -10,10 +10,18 @@ from userllm.run.studies import verb_of
 from userllm.run.sweep import cells_of
 
 FILES = sorted((conf_dir() / "study").glob("*.yaml"))
+KINDS = {"encoder", "smoke", "t1", "t4_t12", "t11"}
+"""Of each way of writing a study one, for the fast tests."""
 SAMPLE = 2
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(file, id=file.stem, marks=[] if file.stem in KINDS else pytest.mark.slow)
+        for file in FILES
+    ],
+)
 def test_a_cell_equals_its_composition(file):
     composer = Composer(verb_of(file))
     cells = cells_of(composer, [f"study={file.stem}"])
