@@ -157,6 +157,7 @@ def amazon(folder, **changes):
         "core": None,
         "text": "summary",
         "text_chars": None,
+        "max_category_share": None,
         "on_bad_line": "fail",
         "min_user_events": 1,
         "min_item_events": 1,

@@ -68,6 +68,33 @@ def test_texts_can_be_cut_or_left_out(tmp_path):
         amazon(tmp_path, text_chars=0)
 
 
+def test_categories_of_most_items_can_be_left_out(tmp_path):
+    """Three of four films share one, and each has others; items that nobody rated do not count."""
+    write_2014(tmp_path)
+    names = dict.fromkeys([i for i, *_ in PRODUCTS[:3]], "Film") | {"unseen": "Rare"}
+    meta = [
+        {"asin": i, "title": title, "categories": [[ROOT, names.get(i, "Other"), *rest]]}
+        for i, title, rest in [*PRODUCTS, ("unseen", "x", [])]
+    ]
+    write_lines(tmp_path / "meta_Movies_and_TV.json.gz", map(repr, meta))
+    kept = {
+        i: set(c)
+        for i, c in amazon(tmp_path, max_category_share=0.75)
+        .read()
+        .items.select(ITEM, CATEGORIES)
+        .rows()
+    }
+    assert "Film" in kept["B00000000C"]
+    raw = amazon(tmp_path, max_category_share=0.74).read()
+    left = {i: set(c) for i, c in raw.items.select(ITEM, CATEGORIES).rows()}
+    assert left == {i: c - {"Film"} for i, c in kept.items()}
+    assert raw.provenance["categories left out as too common"] == "Film"
+    assert "Rare" in left["unseen"]
+    assert "Horror" in left["B00000000C"]
+    with pytest.raises(UserError, match="max_category_share=50"):
+        amazon(tmp_path, max_category_share=50)
+
+
 def test_unrated_and_silent_reviews_are_kept_and_counted(tmp_path):
     silent = old_review(*ROW) | {"overall": None, "summary": "  "}
     lines = [silent, silent | {"overall": 0.0, "summary": None, "unixReviewTime": -5}]

@@ -6,7 +6,7 @@ Source: User-LLM section 5.1 (Amazon Review, "Movies and TV"; the text is the re
 from userllm.data.amazon_reviews_files import OPTION, fetch_files, local_files, refuse
 from userllm.data.amazon_reviews_releases import RELEASES, Text, Year
 from userllm.data.download import cache_dir
-from userllm.data.item_lines import add_missing, read_items
+from userllm.data.item_lines import add_missing, read_items, without_common
 from userllm.data.json_lines import BadLines, OnBadLine
 from userllm.data.progress import stage
 from userllm.data.protocol import RawData
@@ -32,6 +32,8 @@ class AmazonReviews:
         core: Whether to read the 5-core; None reads it only where the complete file is missing.
         text: Which words are kept: "summary" (its title in 2023) or "body"; None keeps none.
         text_chars: Longer texts are cut; None cuts none.
+        max_category_share: Categories of more than this share of the reviewed items are left out,
+            such as the root of the tree, which tells no items apart; None keeps all.
         on_bad_line: "fail" stops at a line that cannot be read, "skip" counts it.
         min_user_events: See ``Dataset``.
         min_item_events: See ``Dataset``.
@@ -48,6 +50,7 @@ class AmazonReviews:
         core: bool | None,
         text: Text | None,
         text_chars: int | None,
+        max_category_share: float | None,
         on_bad_line: OnBadLine,
         min_user_events: int,
         min_item_events: int,
@@ -55,6 +58,11 @@ class AmazonReviews:
     ) -> None:
         if text_chars is not None and text_chars < 1:
             raise UserError(f"data.text_chars={text_chars}: expected at least 1, or null")
+        if max_category_share is not None and not 0 < max_category_share <= 1:
+            raise UserError(
+                f"data.max_category_share={max_category_share}: expected a share above 0 and up to "
+                "1, or null. Type data.max_category_share=0.5"
+            )
         self.name = name
         self.dir = dir
         self.release = release
@@ -62,6 +70,7 @@ class AmazonReviews:
         self.core = core
         self.text = text
         self.text_chars = text_chars
+        self.max_category_share = max_category_share
         self.on_bad_line = on_bad_line
         self.min_user_events = min_user_events
         self.min_item_events = min_item_events
@@ -77,12 +86,16 @@ class AmazonReviews:
         items, more = read_items(files.metadata, release.item_format(self.category), bad)
         notes |= more
         items, more = add_missing(items, events, "item")
+        common: list[str] = []
+        if self.max_category_share is not None:
+            items, common = without_common(items, events, self.max_category_share)
         with stage("hashing the files"):
             hashes = files.hashes()
         provenance = {
             "source": release.source,
             "category": self.category,
             "text": self.text or "none",
+            "categories left out as too common": ", ".join(common) or "none",
             **files.origin,
             "licence": LICENCE,
             "bad lines skipped in": dict.fromkeys(hashes, 0) | bad.skipped,

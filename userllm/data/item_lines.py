@@ -101,6 +101,26 @@ def add_missing(
     return table.with_columns(pl.col(TITLE).fill_null(pl.lit(f"{noun} ") + pl.col(ITEM))), notes
 
 
+def without_common(
+    items: pl.DataFrame, events: pl.DataFrame, share: float
+) -> tuple[pl.DataFrame, list[str]]:
+    """Leave out categories that so many items have that they tell none apart.
+
+    Args:
+        items: The whole item table.
+        events: Events; only items that occur in them are counted.
+        share: Categories of more than this share of those items are left out, 0 to 1.
+
+    Returns:
+        The table without them, and their names in alphabetical order.
+    """
+    touched = items.join(events.select(pl.col(ITEM).unique()), on=ITEM, how="semi")
+    counts = touched[CATEGORIES].list.unique().explode().drop_nulls().value_counts()
+    common = counts.filter(pl.col("count") > share * touched.height)[CATEGORIES].sort()
+    names: list[str] = common.to_list()
+    return items.with_columns(pl.col(CATEGORIES).list.set_difference(names)), names
+
+
 def titles_only(names: pl.DataFrame) -> pl.DataFrame:
     """Return the item table for items of which nothing but a title is known."""
     return names.select(
