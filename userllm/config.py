@@ -16,7 +16,6 @@ from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -25,6 +24,7 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 
 from userllm.check import MISSING, UNRESOLVED, find_problems, suggest
 from userllm.errors import UserError
+from userllm.overrides import is_sweep, parse, several_values, unreadable
 from userllm.schema import VERBS
 
 EXTRA_FOLDERS = "USERLLM_CONFIG_DIR"
@@ -123,6 +123,19 @@ class Composer:
 
     def sort_out(self, overrides: Sequence[str]) -> tuple[list[str], list[str]]:
         """Split overrides into problems, one line each, and those that Hydra can apply."""
+        return ([], list(overrides)) if self._takes(overrides) else self._one_by_one(overrides)
+
+    def _takes(self, overrides: Sequence[str]) -> bool:
+        """Return whether Hydra applies all of them as they stand, which knows every wrong name."""
+        if any(parse(text) is None or is_sweep(text) for text in overrides):
+            return False
+        try:
+            self.look_at(*overrides)
+        except UserError:
+            return False
+        return True
+
+    def _one_by_one(self, overrides: Sequence[str]) -> tuple[list[str], list[str]]:
         problems: list[str] = []
         usable: list[str] = []
         values: list[tuple[str, Override]] = []
@@ -130,9 +143,9 @@ class Composer:
         for text in overrides:
             override = parse(text)
             if override is None:
-                problems.append(_unreadable(text))
+                problems.append(unreadable(text))
             elif override.is_sweep_override():
-                problems.append(_sweep_problem(override, text))
+                problems.append(several_values(text))
             elif "@" in text.partition("=")[0]:
                 placed.append((text, override))
             elif not self.options(override.key_or_group):
@@ -258,26 +271,6 @@ def as_config(tree: dict[str, Any]) -> DictConfig:
     config = OmegaConf.create(tree)
     OmegaConf.set_struct(config, True)
     return config
-
-
-def parse(text: str) -> Override | None:
-    """Return an override in Hydra's grammar, or None when it is not one."""
-    try:
-        return OverridesParser.create().parse_override(text)
-    except HydraException:
-        return None
-
-
-def _unreadable(text: str) -> str:
-    key, is_override, _ = text.partition("=")
-    if not is_override:
-        return f"{text!r}: not an override; type key=value"
-    return f"{text!r}: cannot be read; quote the value twice, as in {key}=\"'…'\""
-
-
-def _sweep_problem(override: Override, text: str) -> str:
-    key, values = override.key_or_group, text.partition("=")[2]
-    return f"{text!r}: several values are a sweep, add -m; a list is written {key}=[{values}]"
 
 
 def _keys(node: Any) -> list[str]:

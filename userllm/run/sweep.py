@@ -15,8 +15,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from userllm.config import Composer, check_resolved, choices_of, parse, refuse
+from userllm.config import Composer, check_resolved, choices_of, refuse
 from userllm.errors import UserError
+from userllm.overrides import is_hydra, is_sweep, parse
 from userllm.run.ending import print_outcomes
 from userllm.run.failure import BAD_INPUT, CRASHED, diagnose, one_line, terminable
 from userllm.run.jobs import launch_cells, launch_search
@@ -50,10 +51,10 @@ def plan(composer: Composer, overrides: Sequence[str]) -> list[list[str]]:
 
 def cells_of(composer: Composer, overrides: Sequence[str]) -> list[list[str]]:
     """Return the overrides of every cell without looking at what they lead to."""
-    asked = [text for text in overrides if not _is_hydra(text)]
+    asked = [text for text in overrides if not is_hydra(text)]
     if not is_grid(composer, overrides):
         # Other sweepers choose the values as they go; what stays the same is checked.
-        return [[text for text in asked if not _is_sweep(text)]]
+        return [[text for text in asked if not is_sweep(text)]]
     sweeper = _settings(composer, overrides).sweeper
     # What is typed comes last and so replaces what the study varies.
     texts = [*(f"{key}={value}" for key, value in (sweeper.params or {}).items()), *asked]
@@ -182,17 +183,8 @@ def _shaping(composer: Composer, overrides: Sequence[str]) -> list[str]:
     texts = [
         text
         for text in overrides
-        if not _is_sweep(text) and (_is_hydra(text) or text.startswith(("study=", "paths")))
+        if not is_sweep(text) and (is_hydra(text) or text.startswith(("study=", "paths")))
     ]
     problems, usable = composer.sort_out(texts)
     refuse(composer.verb, problems)
     return usable
-
-
-def _is_hydra(text: str) -> bool:
-    return text.lstrip("+~").startswith("hydra")
-
-
-def _is_sweep(text: str) -> bool:
-    override = parse(text)
-    return override is not None and override.is_sweep_override()

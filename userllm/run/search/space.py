@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
-from userllm.config import parse
 from userllm.errors import UserError
+from userllm.overrides import parse
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
