@@ -53,6 +53,12 @@ def test_the_method_itself_is_no_setting():
     assert differing_settings(runs, ["none", "hybrid"]) == ["", ""]
 
 
+def test_that_an_encoder_is_trained_in_its_own_way_is_no_setting():
+    reader, encoder = (run_of(choices={"training": v}) for v in ("contextualize", "pretrain"))
+    encoder["verb"] = "pretrain"
+    assert differing_settings([reader, encoder], ["hybrid", "encoder"]) == ["", ""]
+
+
 def test_values_that_only_follow_another_are_said_once():
     runs = [
         run_of(f"history={n}", history=n, task={"window": n}, context={"events": n})

@@ -61,13 +61,13 @@ def differing_settings(runs: Sequence[Mapping[str, Any]], methods: Sequence[str]
 def _choices(run: Mapping[str, Any], method: str) -> dict[str, str]:
     """Return the choices worth saying; an option that is the method's own name is not.
 
-    Nor is the context that a ``method=`` of this name stands for.
+    Nor is the context that a ``method=`` of this name stands for, nor how its verb trains.
     """
     silent = _SILENT_GROUPS | ({"context"} if run["choices"].get("method") == method else set())
     return {
         group: option
         for group, option in run["choices"].items()
-        if group not in silent and option != method
+        if group not in silent and option not in (method, run["verb"])
     }
 
 
