@@ -128,6 +128,29 @@ def test_signal_finishes_the_step_and_saves_it(signum, ending, tmp_path, uninter
     assert_same_run(tmp_path, module, summary, uninterrupted)
 
 
+@pytest.fixture
+def answered_by():
+    """Return a function that sets how Ctrl-C is answered, until the test ends."""
+    before = signal.getsignal(signal.SIGINT)
+    yield lambda handler: signal.signal(signal.SIGINT, handler)
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_background_job_that_ignores_ctrl_c_trains_to_its_end(
+    answered_by, tmp_path, uninterrupted
+):
+    answered_by(signal.SIG_IGN)
+    module, summary = train(tmp_path, Regression(signum=(5, signal.SIGINT)))
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    assert_same_run(tmp_path, module, summary, uninterrupted)
+
+
+def test_a_run_that_stopped_early_never_passes_for_finished(answered_by, tmp_path):
+    answered_by(lambda *_: None)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, Regression(signum=(5, signal.SIGINT)))
+
+
 def test_finished_run_trains_no_further(tmp_path, uninterrupted):
     train(tmp_path)
     module, summary = train(tmp_path, Regression(die_at=1))

@@ -103,6 +103,8 @@ def fit(
         trainer = make_trainer(steps, trainer_options, loggers, callbacks, folder)
         run_trainer(trainer, module, make_batch, newest, stop)
     stop.deliver()
+    if trainer.global_step < steps:
+        raise RuntimeError(f"training ended after {trainer.global_step} of {steps} steps")
     let_helpers_go(trainer)
     checkpoints.discard_previous()
     return summarize(record, checkpoints, trainer.global_step, resumed_from)

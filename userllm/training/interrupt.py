@@ -14,7 +14,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class StopRequest:
     """Notes the first signal while it is entered, so that no step is ever cut in half.
 
-    The second signal does what it would have done without us.
+    The second signal does what it would have done without us. A signal that the process was started
+    to ignore, as a script's background jobs ignore Ctrl-C, stays ignored.
     """
 
     def __init__(self) -> None:
@@ -28,7 +29,10 @@ class StopRequest:
     def __enter__(self) -> Self:
         """Take the signals over; only the main thread may."""
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._note) for number in SIGNALS}
+            before = {number: signal.getsignal(number) for number in SIGNALS}
+            self._previous = {n: own for n, own in before.items() if own != signal.SIG_IGN}
+            for number in self._previous:
+                signal.signal(number, self._note)
         return self
 
     def __exit__(
@@ -44,7 +48,8 @@ class StopRequest:
         """Do now what the signal would have done when it came.
 
         Raises:
-            KeyboardInterrupt: After Ctrl-C, or whatever the caller's own handler raises.
+            KeyboardInterrupt: After Ctrl-C, or whatever the caller's own handler raises; also when
+                that raises nothing, since what was stopped early must not pass for finished.
             SystemExit: After SIGTERM, if the caller has no handler of its own: dying at once, as
                 the default handler does, would leave no time to mark the run as interrupted.
         """
@@ -53,6 +58,7 @@ class StopRequest:
         if self.signum == signal.SIGTERM and signal.getsignal(self.signum) == signal.SIG_DFL:
             raise SystemExit(128 + signal.SIGTERM)
         signal.raise_signal(self.signum)
+        raise KeyboardInterrupt
 
     def _note(self, signum: int, _frame: FrameType | None) -> None:
         self.signum = signum
