@@ -103,8 +103,6 @@ def fit(
         trainer = make_trainer(steps, trainer_options, loggers, callbacks, folder)
         run_trainer(trainer, module, make_batch, newest, stop)
     stop.deliver()
-    if trainer.global_step < steps:
-        raise RuntimeError(f"training ended after {trainer.global_step} of {steps} steps")
     let_helpers_go(trainer)
     checkpoints.discard_previous()
     return summarize(record, checkpoints, trainer.global_step, resumed_from)
@@ -197,6 +195,9 @@ def run_trainer(
     try:
         with own.attached(trainer, module) if own else nullcontext():
             trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
+        if not stop and trainer.global_step < trainer.max_steps:
+            done = f"{trainer.global_step} of {trainer.max_steps}"
+            raise RuntimeError(f"training ended after {done} steps, and nobody asked it to")
         if isinstance(trainer.strategy, ShardedStrategy):
             trainer.strategy.gather()
     except SIGTERMException:
