@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from userllm.metric.interval import interval, paired_difference
+from userllm.metric.interval import interval, paired_difference, paired_ratio
 
 
 def test_wilson_interval_equals_the_textbook_formula():
@@ -51,6 +51,23 @@ def test_paired_difference_is_narrower_than_two_intervals():
 def test_equal_methods_differ_by_nothing():
     result = paired_difference([0.5, 1.0], [0.5, 1.0])
     assert (result.mean, result.low, result.high) == (0.0, 0.0, 0.0)
+
+
+def test_a_ratio_is_of_means_over_the_same_users():
+    rng = np.random.default_rng(3)
+    second = rng.random(400)
+    first = 1.5 * second + 0.05 * rng.normal(size=400)
+    result = paired_ratio(first, second)
+    assert result.mean == pytest.approx(first.mean() / second.mean())
+    # The delta method, which knows nothing of resampling.
+    error = (first - result.mean * second).std() / second.mean() / np.sqrt(400)
+    assert result.low == pytest.approx(result.mean - 1.96 * error, abs=0.2 * error)
+    assert result.high == pytest.approx(result.mean + 1.96 * error, abs=0.2 * error)
+
+
+@pytest.mark.parametrize("second", [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+def test_there_is_no_ratio_to_nothing(second):
+    assert paired_ratio([1.0, 1.0, 1.0], second) is None
 
 
 @pytest.mark.parametrize(("first", "second"), [([], []), ([1.0], [1.0, 2.0])])

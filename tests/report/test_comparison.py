@@ -175,7 +175,10 @@ def test_the_difference_to_the_baseline_is_paired(fake_runs):
     assert row.delta.mean == pytest.approx(row.score.mean - baseline.score.mean)
     unpaired = (row.score.high - row.score.low) + (baseline.score.high - baseline.score.low)
     assert row.delta.high - row.delta.low < unpaired / 2
+    assert row.ratio.mean == pytest.approx(row.score.mean / baseline.score.mean)
+    assert row.ratio.low < row.ratio.mean < row.ratio.high
     assert baseline.delta is None
+    assert baseline.ratio is None
 
 
 def test_the_baseline_is_the_method_without_a_user_whatever_it_is_called(fake_runs):

@@ -17,6 +17,8 @@ LEVEL = 0.95
 RESAMPLES = 2000
 BATCH_VALUES = 4_000_000
 
+Values = np.ndarray[Any, np.dtype[np.float64]]
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -74,12 +76,42 @@ def paired_difference(first_N: ArrayLike, second_N: ArrayLike, *, seed: int = 0)
 
     Much narrower than two separate intervals suggest when the methods err on the same users.
     """
-    first_N, second_N = np.asarray(first_N, np.float64), np.asarray(second_N, np.float64)
-    if first_N.shape != second_N.shape or not len(first_N):
-        raise ValueError(f"need the same users twice, got {first_N.shape} and {second_N.shape}")
+    first_N, second_N = _same_users(first_N, second_N)
     difference_N = first_N - second_N
     low, high = _bootstrap_of_mean(difference_N, seed)
     return Interval(float(difference_N.mean()), low, high, len(difference_N), "bootstrap")
+
+
+def paired_ratio(first_N: ArrayLike, second_N: ArrayLike, *, seed: int = 0) -> Interval | None:
+    """Return how many times the mean of ``second`` that of ``first`` is, over the same users.
+
+    None where the mean of ``second`` is 0, in all users or in so few that some resample has none.
+    """
+    first_N, second_N = _same_users(first_N, second_N)
+    if len(first_N) == 1 or not second_N.mean():
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bounds = stats.bootstrap(
+            (first_N, second_N),
+            lambda first, second, axis: first.mean(axis) / second.mean(axis),
+            paired=True,
+            n_resamples=RESAMPLES,
+            batch=max(1, BATCH_VALUES // len(first_N)),
+            confidence_level=LEVEL,
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
+    if not (isfinite(bounds.low) and isfinite(bounds.high)):
+        return None
+    mean = float(first_N.mean() / second_N.mean())
+    return Interval(mean, float(bounds.low), float(bounds.high), len(first_N), "bootstrap")
+
+
+def _same_users(first_N: ArrayLike, second_N: ArrayLike) -> tuple[Values, Values]:
+    first_N, second_N = np.asarray(first_N, np.float64), np.asarray(second_N, np.float64)
+    if first_N.shape != second_N.shape or not len(first_N):
+        raise ValueError(f"need the same users twice, got {first_N.shape} and {second_N.shape}")
+    return first_N, second_N
 
 
 def _bootstrap_of_mean(values_N: np.ndarray[Any, Any], seed: int) -> tuple[float, float]:

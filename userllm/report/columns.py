@@ -161,13 +161,14 @@ def _accuracy(table: Table) -> list[Column]:
     primary = table.setting.primary
     others = dict.fromkeys(name for row in table.rows for name in row.metrics if name != primary)
     baselines = sorted({row.baseline for row in table.rows if row.baseline})
-    delta = f"Δ {baselines[0]}" if len(baselines) == 1 else "Δ baseline"
+    baseline = baselines[0] if len(baselines) == 1 else "baseline"
     scorers = scorers_of(table)
     scorer = Column("quality", "scorer", "How answers are scored", _scorer, numeric=False)
     return [
         _metric_column(primary),
         Column("quality", "over seeds", f"{primary}: ± 95 % t interval over training seeds", _over),
-        Column("quality", delta, f"Paired difference of {primary}, same users", _delta),
+        Column("quality", f"Δ {baseline}", f"Paired difference of {primary}, same users", _delta),
+        Column("quality", f"× {baseline}", f"Paired ratio of {primary}, same users", _ratio),
         Column("quality", "p", _P_HELP, _p),
         *([scorer] if len(scorers) > 1 else []),
         Column("quality", "n", "Users", lambda row: _number(row.score.n, units.count)),
@@ -193,6 +194,12 @@ def _delta(row: Row) -> Cell:
         return Cell()
     detail = interval_text(row.delta, units.signed)
     return Cell(units.signed(row.delta.mean), detail, row.delta.mean)
+
+
+def _ratio(row: Row) -> Cell:
+    if row.ratio is None:
+        return Cell()
+    return Cell(f"{row.ratio.mean:.2f}", interval_text(row.ratio, "{:.2f}".format), row.ratio.mean)
 
 
 def _over(row: Row) -> Cell:

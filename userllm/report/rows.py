@@ -33,6 +33,7 @@ class Row:
         label: A name that no other row of the table has.
         baseline: Label of the row that ``delta`` compares with; None for the baseline itself.
         delta: Paired difference of the primary metric to the baseline.
+        ratio: Times the baseline's primary metric, paired; None where that is 0 or nearly so.
         test: Whether ``delta`` is more than chance, corrected for the table's comparisons.
         marks: Metric name to ``best`` or ``close`` (not distinguishable from the best).
         again: What copies of its runs, with equal answers, say differently about the cost.
@@ -51,6 +52,7 @@ class Row:
     label: str = ""
     baseline: str | None = None
     delta: Interval | None = None
+    ratio: Interval | None = None
     test: PairedTest | None = None
     marks: dict[str, str] = field(default_factory=dict)
     again: tuple[str, ...] = ()

@@ -149,6 +149,7 @@ def _row_record(row: Row) -> dict[str, Any]:
         },
         "baseline": row.baseline,
         **(_interval_record("delta", row.delta) if row.delta else {}),
+        **(_interval_record("ratio", row.ratio) if row.ratio else {}),
         **(_test_record(row.test) if row.test else {}),
         **{
             f"{name}_seeds_{end}": value

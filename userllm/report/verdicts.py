@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from userllm.metric.interval import paired_ratio
 from userllm.metric.paired import PairedTest, holm, paired_test
 from userllm.report.rows import Row, lower_is_better, paired, same_users
 
 
 def compared_with(baselines: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
-    """Add each row's paired difference to its baseline, tested and corrected over all rows.
+    """Add how each row compares with its baseline on the same users: difference, ratio, test.
+
+    The tests are corrected over all rows.
 
     Args:
         baselines: Rows of the baseline's method; of several, the one that shares the most
@@ -17,12 +20,7 @@ def compared_with(baselines: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
     """
     nearest = {row: _nearest(row, baselines) for row in rows}
     tests = _tested([(row, other) for row, other in nearest.items() if other])
-    return [
-        replace(row, baseline=own.label, delta=paired(row, own, row.primary), test=tests.get(row))
-        if (own := nearest[row])
-        else row
-        for row in rows
-    ]
+    return [_against(own, row, tests.get(row)) if (own := nearest[row]) else row for row in rows]
 
 
 def marked(models: Sequence[Row]) -> list[Row]:
@@ -44,6 +42,18 @@ def marked(models: Sequence[Row]) -> list[Row]:
             if not test.differs:
                 marks[row][row.primary] = "close"
     return [replace(row, marks=marks[row]) for row in models]
+
+
+def _against(baseline: Row, row: Row, test: PairedTest | None) -> Row:
+    """Add what the users that both answered say about a row and its baseline, if there are any."""
+    both = same_users(row, baseline, row.primary)
+    return replace(
+        row,
+        baseline=baseline.label,
+        delta=paired(row, baseline, row.primary),
+        ratio=both and paired_ratio(*both),
+        test=test,
+    )
 
 
 def _nearest(row: Row, baselines: Sequence[Row]) -> Row | None:
