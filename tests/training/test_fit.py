@@ -151,6 +151,11 @@ def test_a_run_that_stopped_early_never_passes_for_finished(answered_by, tmp_pat
         train(tmp_path, Regression(signum=(5, signal.SIGINT)))
 
 
+def test_training_that_ends_unasked_is_an_error(tmp_path):
+    with pytest.raises(RuntimeError, match=rf"ended after \d of {STEPS} steps"):
+        train(tmp_path, max_time={"seconds": 0})
+
+
 def test_finished_run_trains_no_further(tmp_path, uninterrupted):
     train(tmp_path)
     module, summary = train(tmp_path, Regression(die_at=1))
