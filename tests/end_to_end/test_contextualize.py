@@ -201,6 +201,18 @@ def test_reusing_text_changes_what_a_run_costs_and_nothing_else(
     assert frames[0].equals(frames[1])
 
 
+@pytest.mark.parametrize("tuning", ["projection", "encoder"])
+def test_an_encoder_is_read_without_dropout(runs: Path, tuning: str) -> None:
+    words = [f"tuning={tuning}", "encoder.checkpoint=null", "evaluation.users=1"]
+    with_dropout, without = (
+        contextualize(runs, *words, f"encoder.dropout={share}") for share in (0.5, 0)
+    )
+    assert result_of(with_dropout)
+    assert result_of(without)
+    for name, weight in weights_of(with_dropout).items():
+        assert torch.equal(weight, weights_of(without)[name]), name
+
+
 def test_titles_start_from_a_ranking_only_where_an_encoder_is_read(runs: Path) -> None:
     words = ["task=next_item", "task.scorer=beam", "task.softmax=siblings"]
     outcome = contextualize(runs, "context=none", *words, "task.encoder_prior=true")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from userllm.context.model import UserLLM
 from userllm.training.module import ParameterGroup, TrainableModule
@@ -42,6 +42,11 @@ class ContextModule(TrainableModule):
         return self.loss(self.model, batch)
 
     def on_train_start(self) -> None:
-        """Switch off dropout in a frozen language model, as its authors ran it."""
-        if not any(p.requires_grad for p in self.model.lm.parameters()):
-            self.model.lm.eval()
+        """Switch dropout off in the language model and the encoder, pretrained or random.
+
+        What reads their states meets in training what it meets in use, and a pretrained encoder
+        differs from a random one in its weights alone. The new layers keep theirs.
+        """
+        for part in (self.model.lm, self.model.encoder):
+            if isinstance(part, nn.Module):
+                part.eval()
