@@ -2,6 +2,7 @@ import json
 import os
 import signal
 import sys
+import time
 import types
 
 import pytest
@@ -9,7 +10,7 @@ from omegaconf import OmegaConf
 
 from userllm.config import load
 from userllm.errors import UserError
-from userllm.run.failure import diagnose
+from userllm.run.failure import Terminated, diagnose, terminable
 from userllm.run.folder import read_status
 from userllm.run.launch import ensure, execute
 from userllm.run.stage import derive
@@ -69,6 +70,20 @@ def test_an_interrupted_run_says_so_and_continues(start, pretrain, only_run, num
     assert read_status(only_run())["state"] == "interrupted"
     assert pretrain() == 0
     assert read_status(only_run())["state"] == "finished"
+
+
+def test_a_job_that_is_told_to_end_while_python_cleans_up_ends_all_the_same():
+    class Told:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def work():
+        told = Told()
+        del told
+        time.sleep(5)
+
+    with terminable(), pytest.raises(Terminated):
+        work()
 
 
 def test_a_killed_run_continues(start, pretrain, only_run):

@@ -1,6 +1,7 @@
 """What an exception means for a run: its state, one line for a person, the exit code."""
 
 import errno
+import os
 import shutil
 import signal
 import threading
@@ -15,6 +16,9 @@ INTERRUPTED = 130
 TERMINATED = 143
 BAD_INPUT = 2
 CRASHED = 1
+
+AGAIN_SECONDS = 0.05
+"""Until a signal that came in a finalizer is given again."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FULL_WORDS = ("No space left on device", "Disk quota exceeded", "PytorchStreamWriter failed")
@@ -55,7 +59,15 @@ def terminable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _terminate(_number: int, _frame: FrameType | None) -> None:
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """Raise, but not in a finalizer: there Python drops it, and a job is told only once to end."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            again = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+            return
+        frame = frame.f_back
     raise Terminated
 
 
