@@ -4,6 +4,7 @@ Intervals are over users, for one trained model; they say nothing about other tr
 Shape suffix: N users.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -91,20 +92,10 @@ def paired_ratio(first_N: ArrayLike, second_N: ArrayLike, *, seed: int = 0) -> I
     if len(first_N) == 1 or not second_N.mean():
         return None
     with np.errstate(divide="ignore", invalid="ignore"):
-        bounds = stats.bootstrap(
-            (first_N, second_N),
-            lambda first, second, axis: first.mean(axis) / second.mean(axis),
-            paired=True,
-            n_resamples=RESAMPLES,
-            batch=max(1, BATCH_VALUES // len(first_N)),
-            confidence_level=LEVEL,
-            method="percentile",
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
-    if not (isfinite(bounds.low) and isfinite(bounds.high)):
+        low, high = _bootstrap(_ratio_of_means, seed, first_N, second_N)
+    if not (isfinite(low) and isfinite(high)):
         return None
-    mean = float(first_N.mean() / second_N.mean())
-    return Interval(mean, float(bounds.low), float(bounds.high), len(first_N), "bootstrap")
+    return Interval(float(_ratio_of_means(first_N, second_N)), low, high, len(first_N), "bootstrap")
 
 
 def _same_users(first_N: ArrayLike, second_N: ArrayLike) -> tuple[Values, Values]:
@@ -118,11 +109,21 @@ def _bootstrap_of_mean(values_N: np.ndarray[Any, Any], seed: int) -> tuple[float
     if len(values_N) == 1 or np.ptp(values_N) == 0:
         # Resampling equal values can only give them back.
         return float(values_N.min()), float(values_N.max())
+    return _bootstrap(np.mean, seed, values_N)
+
+
+def _ratio_of_means(first: Values, second: Values, axis: int = -1) -> Any:
+    return first.mean(axis) / second.mean(axis)
+
+
+def _bootstrap(statistic: Callable[..., Any], seed: int, *values_N: Values) -> tuple[float, float]:
+    """Return the percentile bounds of a statistic; several values of a user stay together."""
     bounds = stats.bootstrap(
-        (values_N,),
-        np.mean,
+        values_N,
+        statistic,
+        paired=len(values_N) > 1,
         n_resamples=RESAMPLES,
-        batch=max(1, BATCH_VALUES // len(values_N)),
+        batch=max(1, BATCH_VALUES // len(values_N[0])),
         confidence_level=LEVEL,
         method="percentile",
         rng=np.random.default_rng(seed),
