@@ -20,7 +20,7 @@ PYTEST  := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 VERBS   := prepare pretrain contextualize evaluate benchmark compare
 
 .DEFAULT_GOAL := help
-.PHONY: help setup assets demo test test-slow check $(VERBS) sweep bench tables reproduce audit docs clean
+.PHONY: help setup assets demo test test-whole test-slow check $(VERBS) sweep bench tables reproduce audit docs clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z$$].*:.*## / {sub(/\$$\(VERBS\)/, "<verb>", $$1); printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,9 @@ demo: assets ## MovieLens-100K: four ways to give the history to a real language
 
 test: setup ## the fast tests: no network, no GPU
 	$(PYTEST) $(ARGS)
+
+test-whole: setup ## whole runs, sweeps and studies on made-up data, about five minutes
+	$(PYTEST) -m "whole and not slow and not network and not gpu" $(ARGS)
 
 test-slow: assets ## the tests that need the packaged language model or minutes
 	$(PYTEST) -m "slow and not network and not gpu" $(ARGS)

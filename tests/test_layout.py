@@ -70,6 +70,7 @@ def test_every_verb_is_a_module_with_a_run_function(verb):
     assert callable(importlib.import_module(f"userllm.run.{verb.stem}").run)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("preset", PRESETS, ids=option_name)
 def test_every_preset_opens_with_its_command_and_passes_the_check(preset):
     header = preset.read_text(encoding="utf-8").removeprefix("# @package _global_\n")

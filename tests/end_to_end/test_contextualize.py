@@ -13,6 +13,8 @@ from userllm.run.launch import Outcome, execute
 from userllm.run.reference import study_members
 from userllm.task.mixture import MixedBatches
 
+pytestmark = pytest.mark.whole
+
 SMALL = [
     "size.users=60",
     "size.pretrain_steps=4",

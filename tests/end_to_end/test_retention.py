@@ -11,6 +11,8 @@ from userllm.retention import measure
 from userllm.retention.material import passages, questions
 from userllm.run.launch import execute
 
+pytestmark = pytest.mark.whole
+
 SMALL = [
     "size.users=60",
     "size.pretrain_steps=2",

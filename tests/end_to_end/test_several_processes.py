@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.whole
+
 SMALL = [
     "size=tiny",
     "size.users=60",

@@ -9,6 +9,8 @@ from tests.end_to_end.test_contextualize import FEW, contextualize, result_of, r
 from userllm.report.results import WITHOUT_USER
 from userllm.run.show import show
 
+pytestmark = pytest.mark.whole
+
 REVIEW = ("task=review", "task.max_answer_tokens=8", *FEW)
 MULTI = ("task=multi", "task.review.max_answer_tokens=8", *FEW)
 TASKS = ["next_item", "favorite_category", "review"]

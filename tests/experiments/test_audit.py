@@ -17,6 +17,8 @@ from userllm.encoder import popularity
 from userllm.errors import UserError
 from userllm.task.prompt import PromptWriter
 
+pytestmark = pytest.mark.whole
+
 TINY = (
     *("data.users=16", "data.items=30", "data.events_per_user=12", "data.texts=false"),
     *("history=6", "size.pretrain_steps=2", "size.pretrain_batch=8", "cost.repeats=1"),

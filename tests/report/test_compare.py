@@ -10,6 +10,8 @@ from userllm.run.compare import run, write_all
 from userllm.run.folder import RunFolder
 from userllm.run.show import show
 
+pytestmark = pytest.mark.whole
+
 FILES = {
     "table.md",
     "table.csv",

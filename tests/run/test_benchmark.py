@@ -16,6 +16,8 @@ from userllm.run.assumptions import PAPER_PROMPT, PAPER_TEXTS, paper_event_token
 from userllm.run.contestants import entries
 from userllm.run.launch import execute
 
+pytestmark = pytest.mark.whole
+
 SHARED = "shared='size.users=60 task=next_item'"
 QUICK = ["cost.repeats=1", "cost.warmup=1", "batch=2", "threads=1", "answer_tokens=2"]
 

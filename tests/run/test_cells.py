@@ -9,6 +9,8 @@ from userllm.run.cells import CellConfigs
 from userllm.run.studies import verb_of
 from userllm.run.sweep import cells_of
 
+pytestmark = pytest.mark.whole
+
 FILES = sorted((conf_dir() / "study").glob("*.yaml"))
 KINDS = {"encoder", "smoke", "t1", "t4_t12", "t11"}
 """Of each way of writing a study one, for the fast tests."""

@@ -12,6 +12,8 @@ from userllm.run.estimate import estimate
 from userllm.run.launch import execute
 from userllm.run.studies import cpu_rate, question_of, study_table
 
+pytestmark = pytest.mark.whole
+
 CELL = "experiment=paper_movielens_next_item"
 
 

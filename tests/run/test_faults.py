@@ -14,6 +14,8 @@ from userllm.config import load
 from userllm.run.folder import read_status
 from userllm.run.launch import execute
 
+pytestmark = pytest.mark.whole
+
 TINY = [
     "context=none",
     "tuning=lora",

@@ -15,6 +15,8 @@ import polars as pl
 import psutil
 import pytest
 
+pytestmark = pytest.mark.whole
+
 SEED = 6
 KILLS = 20
 CELLS = 24

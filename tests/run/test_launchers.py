@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.whole
+
 GRID = [
     "context=none,cross_attention",
     "encoder.checkpoint=null",

@@ -4,6 +4,8 @@ import pytest
 
 from userllm.config import Composer, conf_dir, load
 
+pytestmark = pytest.mark.whole
+
 CELLS = {
     # Table 7 of the paper: steps and batch, then those of its encoder.
     "movielens_next_item": (10000, 8192, 10000, 32768, 1e-3),

@@ -12,6 +12,8 @@ from userllm.run.folder import identity
 from userllm.run.launch import execute
 from userllm.training.profile import plan
 
+pytestmark = pytest.mark.whole
+
 SMALL = [
     "size.users=60",
     "history=8",

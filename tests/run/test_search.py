@@ -19,6 +19,8 @@ from userllm.run.search.pruning import Watch
 from userllm.run.search.settings import Settings
 from userllm.run.search.space import distributions, rounded, split
 
+pytestmark = pytest.mark.whole
+
 optuna = pytest.importorskip("optuna")
 
 SPACE = {"training.learning_rate": "tag(log,interval(1e-4,1e-2))", "encoder.layers": "range(1,5)"}

@@ -8,6 +8,8 @@ import pytest
 
 from userllm.cli import main
 
+pytestmark = pytest.mark.whole
+
 pytest.importorskip("optuna")
 
 

@@ -13,6 +13,8 @@ from userllm.run.folder import read_status
 from userllm.run.jobs import launch_cells
 from userllm.run.launch import Outcome
 
+pytestmark = pytest.mark.whole
+
 STUDY = """\
 # @package _global_
 # userllm pretrain study=grid
