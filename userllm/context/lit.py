@@ -1,7 +1,7 @@
 """Training a user-contextualized language model: the loss, and nothing else."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -42,11 +42,12 @@ class ContextModule(TrainableModule):
         return self.loss(self.model, batch)
 
     def on_train_start(self) -> None:
-        """Switch dropout off in the language model and the encoder, pretrained or random.
+        """Switch dropout off in a frozen language model and in the encoder, pretrained or random.
 
         What reads their states meets in training what it meets in use, and a pretrained encoder
-        differs from a random one in its weights alone. The new layers keep theirs.
+        differs from a random one in its weights alone. New layers and low-rank updates keep theirs.
         """
-        for part in (self.model.lm, self.model.encoder):
-            if isinstance(part, nn.Module):
-                part.eval()
+        if not any(p.requires_grad for p in self.model.lm.parameters()):
+            self.model.lm.eval()
+        if self.model.encoder is not None:
+            cast(nn.Module, self.model.encoder).eval()
