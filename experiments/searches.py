@@ -8,7 +8,7 @@ grids of `userllm contextualize`; searches by Optuna keep their trials in a data
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +33,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     target = HERE / options.study / "searches.csv"
     try:
         found = find_runs(options.searches, options.runs.absolute())
+        loaded = [load(folder) for folder in found if folder.parent.name == "contextualize"]
+        rows = trials([result for result in loaded if isinstance(result, Result)])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    loaded = [load(folder) for folder in found if folder.parent.name == "contextualize"]
-    rows = trials(result for result in loaded if isinstance(result, Result))
     target.parent.mkdir(parents=True, exist_ok=True)
     rows.write_csv(target)
     print(f"{target}: {rows['settings'].n_unique()} settings, {rows.height} rows")
     return 0
 
 
-def trials(results: Iterable[Result]) -> pl.DataFrame:
-    """Return a row for each trial and metric, sorted: what was set, what it gave, over how many."""
+def trials(results: Sequence[Result]) -> pl.DataFrame:
+    """Return a row for each trial and metric, sorted: what was set, what it gave, over how many.
+
+    Raises:
+        UserError: There is none.
+    """
+    if not results:
+        raise UserError("no trial has finished; type userllm sweep study=<search> to run them")
     columns = ["search", "method", "seed", "settings", "metric"]
     return pl.DataFrame([row for result in results for row in _rows(result)]).sort(columns)
 

@@ -36,5 +36,14 @@ def test_a_search_that_never_ran_is_named(runs, monkeypatch, tmp_path, capsys):
     assert "nothing" in capsys.readouterr().err
 
 
+def test_a_search_without_a_finished_trial_is_an_error(runs, monkeypatch, tmp_path, capsys):
+    for file in runs.glob("contextualize/*/status.json"):
+        file.write_text('{"state": "failed"}', encoding="utf-8")
+    code, rows = searched(runs, monkeypatch, tmp_path, "made_up")
+    assert code == 2
+    assert rows is None
+    assert "no trial has finished" in capsys.readouterr().err
+
+
 def _is(method, seed):
     return (pl.col("method") == method) & (pl.col("seed") == seed)

@@ -10,7 +10,7 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 LEVEL = 0.95
@@ -18,7 +18,7 @@ LEVEL = 0.95
 RESAMPLES = 2000
 BATCH_VALUES = 4_000_000
 
-Values = np.ndarray[Any, np.dtype[np.float64]]
+Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _same_users(first_N: ArrayLike, second_N: ArrayLike) -> tuple[Values, Values
     return first_N, second_N
 
 
-def _bootstrap_of_mean(values_N: np.ndarray[Any, Any], seed: int) -> tuple[float, float]:
+def _bootstrap_of_mean(values_N: Values, seed: int) -> tuple[float, float]:
     if len(values_N) == 1 or np.ptp(values_N) == 0:
         # Resampling equal values can only give them back.
         return float(values_N.min()), float(values_N.max())

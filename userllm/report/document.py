@@ -58,7 +58,7 @@ def _row(row: Row) -> dict[str, Any]:
         "metrics": {name: _metric(row, name) for name in row.metrics},
         "baseline": row.baseline,
         "difference": row.delta and _interval(row.delta),
-        "ratio": row.ratio and {"mean": row.ratio.mean, **_interval(row.ratio)},
+        "ratio": row.ratio and _interval(row.ratio),
         "test": row.test
         and {"test": row.test.test, "p": row.test.p, "p_corrected": row.test.adjusted},
         "cost": row.cost,

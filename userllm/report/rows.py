@@ -7,15 +7,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from userllm.metric.interval import Interval, interval, paired_difference
+from userllm.metric.interval import Interval, Values, interval, paired_difference
 from userllm.metric.paired import PairedTest
 from userllm.metric.seeds import across_seeds
 from userllm.report.copies import Told, other_costs
 from userllm.report.results import Result
-
-Values = NDArray[np.float64]
 
 _LOWER_IS_BETTER = {"loss", "perplexity", "error", "rmse", "mae"}
 
