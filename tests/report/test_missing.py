@@ -82,3 +82,12 @@ def test_other_settings_of_a_missing_cell_are_said(fake_runs):
     tables = build_tables([load(folder) for folder in fake_runs.folders[:-1]])
     (run,) = tables[0].missing
     assert (run.method, run.seed, run.settings) == ("hybrid", 1, "context.events=50")
+
+
+def test_a_rate_that_each_method_has_its_own_of_is_no_axis(fake_runs):
+    rates = {"none": "8e-3", "hybrid": "1e-4"}
+    for (context, rate), seed in product(rates.items(), (0, 1)):
+        typed = (f"training.learning_rates.head={rate}",)
+        fake_runs.finished(context, seed=seed, overrides=typed)
+    assert lost(fake_runs.folders) == []
+    assert lost(fake_runs.folders[:-1]) == [("hybrid", 1, "not run")]

@@ -90,7 +90,11 @@ def subject(found: Mapping[str, str]) -> tuple[str, str]:
 def _holes(cells: Sequence[_Cell], everywhere: Sequence[_Cell]) -> Iterable[Unfinished]:
     """Yield what is missing of the product of all values that occur."""
     values = {key: list(dict.fromkeys(cell.typed[key] for cell in cells)) for key in cells[0].typed}
-    varying = {key: found for key, found in values.items() if len(found) > 1}
+    varying = {
+        key: found
+        for key, found in values.items()
+        if len(found) > 1 and not _belongs_to_the_method(key, cells)
+    }
     there = {tuple(map(cell.value, varying)) for cell in everywhere}
     there &= set(product(*varying.values()))
     if len(there) < LEAST_FILLED * prod(map(len, varying.values())):
@@ -98,6 +102,17 @@ def _holes(cells: Sequence[_Cell], everywhere: Sequence[_Cell]) -> Iterable[Unfi
     for choice in product(*varying.values()):
         if choice not in there:
             yield _hole(dict(zip(varying, choice, strict=True)), cells)
+
+
+def _belongs_to_the_method(key: str, cells: Sequence[_Cell]) -> bool:
+    """Tell whether methods differ in a key of which each has one value, as in its own rate."""
+    method = next((name for name in _METHOD_KEYS if name in cells[0].typed), None)
+    if method is None or key in (*_METHOD_KEYS, "seed"):
+        return False
+    chosen: dict[str, set[str]] = {}
+    for cell in cells:
+        chosen.setdefault(cell.typed[method], set()).add(cell.typed[key])
+    return all(len(own) == 1 for own in chosen.values())
 
 
 def _hole(choice: Mapping[str, str], cells: Sequence[_Cell]) -> Unfinished:
