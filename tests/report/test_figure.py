@@ -76,6 +76,23 @@ def test_rows_without_a_cost_are_not_drawn(fake_runs):
     assert '"label": "none"' not in drawn
 
 
+@pytest.mark.parametrize("count", [figure.MOST_NAMES, figure.MOST_NAMES + 1])
+def test_of_many_rows_only_the_front_has_names(fake_runs, count):
+    for number in range(count):
+        # All cost the same, so that the best one alone is the front.
+        fake_runs.finished(
+            "hybrid",
+            config={"history": number},
+            overrides=(f"history={number}",),
+            right=0.3 if number else 1.0,
+            cost={"flops_per_user": 1e9},
+        )
+    (table,) = build_tables([load(folder) for folder in fake_runs.folders])
+    drawn = figure.specification([figure.chart(table, FLOPS)])
+    names = json.dumps(drawn).count('"type": "text"') - len(table.references)
+    assert names == (count if count <= figure.MOST_NAMES else 1)
+
+
 def test_one_point_is_no_figure(fake_runs):
     fake_runs.finished("none")
     (table,) = build_tables([load(folder) for folder in fake_runs.folders])

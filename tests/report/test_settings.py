@@ -75,6 +75,12 @@ def test_values_of_other_methods_do_not_count_as_differences():
     assert differing_settings(runs, ["none", "hybrid"]) == ["", ""]
 
 
+def test_a_large_number_is_said_as_it_is_typed():
+    runs = [run_of(training={"flops": value}) for value in (1.6e14, 2.5e12, 123456789.0)]
+    said = differing_settings(runs, ["hybrid"] * 3)
+    assert said == ["flops=1.6e+14", "flops=2.5e+12", "flops=123456789.0"]
+
+
 def test_keys_that_end_alike_stay_apart():
     runs = [
         run_of(lm={"width": a}, encoder={"width": b}) for a, b in ((1, 8), (2, 8), (2, 9), (3, 7))

@@ -26,6 +26,8 @@ from userllm.report.series import row_scale
 from userllm.report.style import PAGE, PRINT, SHAPES, Theme
 
 VEGA_LITE = "6.4"
+MOST_NAMES = 12
+"""More names than these cover each other."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,13 @@ def _points(
 def _names(
     table: Table, rows: Sequence[Row], axis: Axis, plane: Plane, x: alt.X, theme: Theme
 ) -> list[alt.Chart]:
-    """Write each row's label beside its point, a layer each because offsets are per mark."""
+    """Write each row's label beside its point, a layer each because offsets are per mark.
+
+    Where there are many rows, only those that no other beats have room for a name.
+    """
+    if len(rows) > MOST_NAMES:
+        front = _front(rows, axis)
+        rows = [row for row in rows if (axis.of(row), row.score.mean) in front]
     points = [plane.pixel(axis.of(row), row.score.mean) for row in rows]
     frame = Box(0, 0, plane.width, plane.height)
     drawn = _obstacles(table, rows, axis, plane)

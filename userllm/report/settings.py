@@ -102,11 +102,18 @@ def _representatives(leaves: Sequence[Mapping[str, str]], typed: set[str]) -> li
 def _leaves(node: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
     """Yield (dotted key, value as text) for everything that can change a result."""
     if not isinstance(node, Mapping):
-        yield prefix, node if isinstance(node, str) else json.dumps(node, ensure_ascii=False)
+        yield prefix, node if isinstance(node, str) else _written(node)
         return
     for key, value in node.items():
         if key not in (*_NOT_CELL, "_target_") and (prefix or key not in LABELS):
             yield from _leaves(value, f"{prefix}.{key}" if prefix else key)
+
+
+def _written(value: Any) -> str:
+    """Return a value as a person would type it: 1.6e+14, not a row of zeros."""
+    if isinstance(value, float) and float(short := f"{value:g}") == value:
+        return short
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _typed(run: Mapping[str, Any]) -> list[str]:
