@@ -13,7 +13,8 @@ class ItemHead(nn.Module):
 
     The table starts from the encoder's, so what pretraining learned about items is kept. With
     ``skip`` the encoder's last state is added to the projected state, which starts at zero: at the
-    first step the ranking is the encoder's own, and training shows what the language model adds.
+    first step the ranking is the encoder's own, but for its counts and repeat scores, which this
+    sum leaves out, and training shows what the language model adds.
 
     Args:
         text_dim: Width D of the language model.

@@ -226,12 +226,12 @@ def _names(
 
     Where there are many rows, only those that no other beats have room for a name.
     """
+    drawn = _obstacles(table, rows, axis, plane)
     if len(rows) > MOST_NAMES:
         front = _front(rows, axis)
         rows = [row for row in rows if (axis.of(row), row.score.mean) in front]
     points = [plane.pixel(axis.of(row), row.score.mean) for row in rows]
     frame = Box(0, 0, plane.width, plane.height)
-    drawn = _obstacles(table, rows, axis, plane)
     labels = place(points, [row.label for row in rows], drawn, frame)
     return [
         alt.Chart(_data([{"cost": axis.of(row), "score": row.score.mean, "label": label.text}]))
