@@ -1,17 +1,36 @@
 """The item head starts from the encoder's own ranking."""
 
+from pathlib import Path
+
 import torch
+from torch import Tensor
 
 from tests.context.fakes import BagEncoder, histories, make_context
 from tests.context.families import tiny_model, token_rows
 from tests.context.test_contexts import whole
+from userllm.config import load
 from userllm.context.item_head import ItemHead
 from userllm.context.model import UserLLM
+from userllm.context.work import Lengths, forward_flops
+from userllm.data.gather import EventBatch
+from userllm.data.vocabulary import FIRST_ID
+from userllm.run.contestants import enter, entries
+
+
+class SeenEncoder(BagEncoder):
+    """Ranks by more than its state: what a user has seen comes first."""
+
+    def item_scores(self, state_BE: Tensor, events: EventBatch) -> Tensor:
+        """Return one score per item id."""
+        scores_BI = super().item_scores(state_BE, events)
+        seen_BL = events.mask.to(scores_BI.dtype)
+        return scores_BI.scatter_add(1, events.features["item"], seen_BL)
 
 
 def model_with_head(*, skip: bool) -> UserLLM:
-    encoder = BagEncoder()
-    head = ItemHead(text_dim=32, table_IE=encoder.table.weight, bias_I=torch.ones(50), skip=skip)
+    encoder = SeenEncoder()
+    bias_I = torch.zeros(len(encoder.item_table))
+    head = ItemHead(text_dim=32, table_IE=encoder.item_table, bias_I=bias_I, skip=skip)
     context = make_context("gated")
     return UserLLM(lm=tiny_model("llama"), context=context, encoder=encoder, item_head=head).eval()
 
@@ -20,8 +39,31 @@ def test_at_the_first_step_the_ranking_is_the_encoders_own() -> None:
     model, events = model_with_head(skip=True), histories([4, 2, 0])
     with torch.no_grad():
         scores = model.item_scores(model.read_user(events), whole(token_rows(3, 5)))
-        states = model.encoder(events).state_BE
-    torch.testing.assert_close(scores, states @ model.encoder.table.weight.T + 1)
+        expected = model.encoder.item_scores(model.encoder(events).state_BE, events)
+    assert torch.equal(scores, expected)
+
+
+def test_a_whole_run_starts_there_too_with_counts(tmp_path: Path) -> None:
+    shared = "'size.users=60 transitions@encoder.transitions=counted task=next_item'"
+    words = ["methods=['context=cross_attention']", f"shared={shared}", f"paths.runs={tmp_path}"]
+    cfg = load("benchmark", words).config
+    (one,) = enter(entries(cfg)[0], cfg, torch.device("cpu"))
+    batch = one.exam.reader(one.asked.users[:8], one.asked.cuts[:8])
+    with torch.inference_mode():
+        scores = one.exam.answer(one.model, batch)
+        encoder, state_BE = one.model.encoder, one.model.encoder(batch.events).state_BE
+        expected = encoder.item_scores(state_BE, batch.events)[:, FIRST_ID:]
+        by_state = encoder.heads.item_scores(state_BE)[:, FIRST_ID:]
+    torch.testing.assert_close(scores, expected)
+    assert not torch.allclose(scores, by_state)
+
+
+def test_scoring_what_the_head_starts_from_is_counted() -> None:
+    lengths = Lengths(events=5.0, prompt=6.0, answer=0.0, logits=0.0, ranked=1.0)
+    model, without = model_with_head(skip=True), model_with_head(skip=False)
+    work = forward_flops(model, lengths)
+    assert work.pop("prior") == model.encoder.item_flops(1.0).total > 0
+    assert work == forward_flops(without, lengths)
 
 
 def test_without_the_skip_the_language_model_alone_decides() -> None:

@@ -172,11 +172,12 @@ def test_other_tokens_than_the_titles_cannot_be_ranked(changes: dict[str, str]) 
         made.task("next_item", {"encoder_prior": True, **changes})
 
 
-def test_an_encoder_that_ranks_nothing_is_refused() -> None:
-    events = histories([4])
-    memory = UserMemory(torch.zeros(1, 4, 16), events.mask)
-    with pytest.raises(UserError, match="gives no vector for a whole history"):
-        EncoderPrior()(memory, events, FewItems())
+def test_an_encoder_that_ranks_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, events = model_of(), histories([4])
+    stateless = UserMemory(torch.zeros(1, 4, 16), events.mask)
+    monkeypatch.setattr(model.encoder, "forward", lambda _: stateless)
+    with pytest.raises(UserError, match=r"encoder_prior=true: .* no vector for a whole history"):
+        model.read_user(events)
 
 
 def test_an_exam_asks_for_a_prior_only_where_titles_are_spelled(tmp_path: Path) -> None:

@@ -1,15 +1,12 @@
 """Spell titles from the encoder's own ranking, and learn what the language model adds.
 
-Shape suffixes: B batch, E user width, A items (real ones), I item ids incl. 3 special ones.
+Shape suffixes: B batch, A items (real ones), I item ids incl. 3 special ones.
 """
 
 import torch
 from torch import Tensor, nn
 
-from userllm.data.gather import EventBatch
 from userllm.data.vocabulary import FIRST_ID
-from userllm.encoder.memory import UserMemory
-from userllm.encoder.protocol import UserEncoder
 
 LM_WEIGHT = 0.1
 """Where the language model's weight starts. It knows which words go together, not which films
@@ -41,12 +38,10 @@ class EncoderPrior(nn.Module):
         self.weight = nn.Parameter(torch.ones(()))
         self.lm_weight = nn.Parameter(torch.tensor(LM_WEIGHT))
 
-    def forward(self, encoded: UserMemory, events: EventBatch, encoder: UserEncoder) -> Tensor:
-        """Return the encoder's log-probability of each real item as the next one, [B, A].
+    def forward(self, scores_BI: Tensor) -> Tensor:
+        """Return the log-probability of each real item as the next one, [B, A].
 
-        Raises:
-            UserError: The encoder has no vector for a whole history, so it ranks no items.
+        Args:
+            scores_BI: The encoder's.
         """
-        state_BE = encoded.state_for("task.encoder_prior=true")
-        scores_BI = encoder.item_scores(state_BE, events)
-        return scores_BI[:, FIRST_ID:].float().log_softmax(dim=1)
+        return scores_BI[:, FIRST_ID:].log_softmax(dim=1)

@@ -12,15 +12,15 @@ class ItemHead(nn.Module):
     """Project a hidden state to the item space and multiply with an item table.
 
     The table starts from the encoder's, so what pretraining learned about items is kept. With
-    ``skip`` the encoder's last state is added to the projected state, which starts at zero: at the
-    first step the ranking is the encoder's own, but for its counts and repeat scores, which this
-    sum leaves out, and training shows what the language model adds.
+    ``skip`` the encoder's scores are added to the head's, which start at zero: at the first step
+    the ranking is the encoder's own, counts and repeat scores included, and training shows what
+    the language model adds.
 
     Args:
         text_dim: Width D of the language model.
         table_IE: Item vectors to start from, one row per item id.
-        bias_I: Item biases to start from.
-        skip: Whether the encoder's last state is added.
+        bias_I: Item biases to start from; zeros where the encoder's scores have them already.
+        skip: Whether the encoder's scores are added.
     """
 
     def __init__(self, *, text_dim: int, table_IE: Tensor, bias_I: Tensor, skip: bool) -> None:
@@ -34,14 +34,18 @@ class ItemHead(nn.Module):
         self.table_IE = nn.Parameter(table_IE.detach().clone())
         self.bias_I = nn.Parameter(bias_I.detach().clone())
 
-    def forward(self, hidden_BD: Tensor, state_BE: Tensor | None) -> Tensor:
-        """Return one score per item id ``[B, I]``."""
+    def forward(self, hidden_BD: Tensor, scores_BI: Tensor | None) -> Tensor:
+        """Return one score per item id ``[B, I]``.
+
+        Args:
+            hidden_BD: What the language model makes of the last token.
+            scores_BI: The encoder's; None where there is none.
+        """
         # The language model may run in half precision, the head does not.
         hidden_BD = hidden_BD.to(self.norm.weight.dtype)
         projected_BE = self.projection(self.norm(hidden_BD))
-        if self.skip and state_BE is not None:
-            projected_BE = projected_BE + state_BE
-        return torch.addmm(self.bias_I, projected_BE, self.table_IE.T)
+        own_BI = torch.addmm(self.bias_I, projected_BE, self.table_IE.T)
+        return own_BI + scores_BI if self.skip and scores_BI is not None else own_BI
 
     def weight_count(self) -> int:
         """Return the weights that one question is multiplied with."""

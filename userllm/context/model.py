@@ -103,9 +103,17 @@ class UserLLM(nn.Module):
             return self.context.compress(None, events)
         encoded = last_vectors(self.encoder(events), self.context.memory_events)
         read = self.context.compress(self.memory(encoded, events, self.encoder), events)
-        if self.prior is not None and read is not None:
-            read.log_prob_BA = self.prior(encoded, events, self.encoder)
+        if self.start is not None and read is not None:
+            read.scores_BI = self.encoder.item_scores(encoded.state_for(self.start), events).float()
         return read
+
+    @property
+    def start(self) -> str | None:
+        """The option that has answers start from the encoder's ranking, where one does."""
+        if self.prior is not None:
+            return "task.encoder_prior=true"
+        by_head = self.item_head is not None and self.item_head.skip
+        return "task.encoder_skip=true" if by_head else None
 
     def given(self, events: Count) -> Count:
         """Return how many vectors the context is given for so many events."""
@@ -257,8 +265,8 @@ class UserLLM(nn.Module):
                 position_ids=positions(mask_BS),
                 use_cache=False,
             )
-        state_BE = None if memory is None else memory.state_BE
-        scores_BI: Tensor = self.item_head(output.last_hidden_state[:, -1], state_BE)
+        start_BI = None if memory is None else memory.scores_BI
+        scores_BI: Tensor = self.item_head(output.last_hidden_state[:, -1], start_BI)
         return scores_BI
 
     def _embed(self, memory: UserMemory | None, text: TokenBatch) -> tuple[Tensor, Tensor]:

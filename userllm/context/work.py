@@ -135,7 +135,7 @@ def _pieces(model: UserLLM, lengths: Lengths) -> Iterator[_Piece]:
 
 def _between(model: UserLLM, encoder: UserEncoder) -> Iterator[_Piece]:
     """Yield the work between encoder and context, where there is any."""
-    if model.prior is not None:
+    if model.start is not None:
         learns = _learns(encoder)
         yield _Piece("prior", encoder.item_flops(1.0), learns, 1.0 * learns)
     between = model.memory.flops(encoder)

@@ -1,6 +1,6 @@
 """User memory: what an encoder hands to a language model.
 
-Shape suffixes: B batch, U user vectors, E user width, A real items.
+Shape suffixes: B batch, U user vectors, E user width, I item ids.
 """
 
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ class UserMemory:
         mask_BU: True where a vector is real. A user without events has none.
         state_BE: One vector for the whole history, for whoever ranks the next item with it; None
             where nobody can.
-        log_prob_BA: Of each item as the next one, where an answer starts from it.
+        scores_BI: The encoder's of each item as the next one, where an answer starts from them.
     """
 
     vectors_BUE: Tensor
     mask_BU: Tensor
     state_BE: Tensor | None = None
-    log_prob_BA: Tensor | None = None
+    scores_BI: Tensor | None = None
 
     def state_for(self, option: str) -> Tensor:
         """Return the vector for the whole history, [B, E].

@@ -196,12 +196,13 @@ def _item_head(
     heads = [exam.item_head for exam in exams if exam.item_head is not None]
     if not heads:
         return None
+    skip = encoder is not None and all(heads)
     if encoder is not None:
-        table_IE, bias_I = encoder.item_table, encoder.item_bias.nan_to_num(neginf=0.0)
+        table_IE = encoder.item_table
+        bias_I = torch.zeros(len(table_IE)) if skip else encoder.item_bias.nan_to_num(neginf=0.0)
     else:
         items = corpus.vocabulary.sizes["item"]
         table_IE, bias_I = torch.randn(items, cfg.encoder.width) * 0.02, torch.zeros(items)
-    skip = encoder is not None and all(heads)
     return ItemHead(text_dim=width, table_IE=table_IE, bias_I=bias_I, skip=skip)
 
 

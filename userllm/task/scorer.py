@@ -121,8 +121,9 @@ class TitleScorer:
     def _prior(self, model: UserLLM, memory: UserMemory | None) -> NodePrior | None:
         if not self.from_prior or model.prior is None or memory is None:
             return None
-        assert memory.log_prob_BA is not None, "a model with a prior ranks whom it reads"
-        return NodePrior(model.prior, log_mass(memory.log_prob_BA, self.answers.trie))
+        assert memory.scores_BI is not None, "a model with a prior ranks whom it reads"
+        log_prob_BA = model.prior(memory.scores_BI)
+        return NodePrior(model.prior, log_mass(log_prob_BA, self.answers.trie))
 
 
 class ItemScorer:
