@@ -68,10 +68,10 @@ def chart(
     rows = [row for row in table.models if axis.of(row) > 0]
     if len(rows) < 2:
         return None
-    plane = Plane(width, height, log_domain([axis.of(row) for row in rows]), _scores(table))
-    x = _cost_axis(axis, plane)
+    plane = Plane(width, height, log_domain([axis.of(row) for row in rows]), score_range(table))
+    x = cost_axis(axis, plane)
     layers = [
-        *_floors(table, rows, axis, plane, theme),
+        *floors(table, rows, axis, plane, theme),
         *_stairs(rows, axis, plane, x, theme),
         *_points(table, rows, axis, plane, x, theme),
         *_names(table, rows, axis, plane, x, theme),
@@ -103,19 +103,19 @@ def svg(drawing: Panel) -> str:
     return f"<svg{text[start:]}"
 
 
-def _scores(table: Table) -> tuple[float, float]:
+def score_range(table: Table) -> tuple[float, float]:
     """Return the range of the score axis: every interval and every floor fits."""
-    bounds = [bound for row in table.rows for bound in _bounds(row)]
-    return padded(min(bounds), max(bounds))
+    ends = [end for row in table.rows for end in bounds(row)]
+    return padded(min(ends), max(ends))
 
 
-def _bounds(row: Row) -> tuple[float, float]:
+def bounds(row: Row) -> tuple[float, float]:
     """Return the interval, or the mean twice where there is none."""
     score = row.score
     return (score.mean, score.mean) if isnan(score.low) else (score.low, score.high)
 
 
-def _cost_axis(axis: Axis, plane: Plane) -> alt.X:
+def cost_axis(axis: Axis, plane: Plane) -> alt.X:
     """Return the cost axis with ticks in human units."""
     names = {tick: re.sub(r"\.0+\b", "", axis.write(tick)) for tick in log_ticks(plane.costs)}
     choose = "".join(f"datum.value === {tick!r} ? '{name}' : " for tick, name in names.items())
@@ -127,7 +127,8 @@ def _cost_axis(axis: Axis, plane: Plane) -> alt.X:
     )
 
 
-def _score_axis(table: Table, plane: Plane, field: str = "score") -> alt.Y:
+def score_axis(table: Table, plane: Plane, field: str = "score") -> alt.Y:
+    """Return the axis of the primary metric, for a mean or an end of its interval."""
     return alt.Y(
         f"{field}:Q",
         title=table.setting.primary,
@@ -140,14 +141,14 @@ def _data(rows: Sequence[dict[str, Any]]) -> alt.InlineData:
     return alt.InlineData(values=list(rows))
 
 
-def _floors(
+def floors(
     table: Table, rows: Sequence[Row], axis: Axis, plane: Plane, theme: Theme
 ) -> list[alt.Chart]:
     """Draw references as dashed lines: what is reached without a language model."""
     layers = []
     for row, label, edge in _floor_names(table, rows, axis, plane):
         data = _data([{"score": row.score.mean, "label": row.label}])
-        base = alt.Chart(data).encode(y=_score_axis(table, plane))
+        base = alt.Chart(data).encode(y=score_axis(table, plane))
         rule = base.mark_rule(strokeDash=[4, 4], color=theme.muted, opacity=0.8)
         name = base.mark_text(
             align=label.align, baseline="middle", dx=label.dx, dy=label.dy, color=theme.muted
@@ -202,8 +203,8 @@ def _points(
                 "label": row.label,
                 "cost": axis.of(row),
                 "score": row.score.mean,
-                "low": _bounds(row)[0],
-                "high": _bounds(row)[1],
+                "low": bounds(row)[0],
+                "high": bounds(row)[1],
             }
             for row in rows
         ]
@@ -214,8 +215,8 @@ def _points(
     mark = base.mark_point(filled=True, size=75, opacity=1)
     shape = alt.Shape("label:N", scale=shapes, legend=None)
     return [
-        bar.encode(y=_score_axis(table, plane, "low"), y2=alt.Y2("high:Q")),
-        mark.encode(y=_score_axis(table, plane), shape=shape),
+        bar.encode(y=score_axis(table, plane, "low"), y2=alt.Y2("high:Q")),
+        mark.encode(y=score_axis(table, plane), shape=shape),
     ]
 
 
@@ -236,7 +237,7 @@ def _names(
     return [
         alt.Chart(_data([{"cost": axis.of(row), "score": row.score.mean, "label": label.text}]))
         .mark_text(align=label.align, baseline="middle", dx=label.dx, dy=label.dy, color=theme.ink)
-        .encode(x=x, y=_score_axis(table, plane), text=alt.Text("label:N"))
+        .encode(x=x, y=score_axis(table, plane), text=alt.Text("label:N"))
         for row, label in zip(rows, labels, strict=True)
     ]
 
@@ -256,5 +257,5 @@ def _obstacles(table: Table, rows: Sequence[Row], axis: Axis, plane: Plane) -> l
 def _bars(rows: Sequence[Row], axis: Axis, plane: Plane) -> list[Box]:
     """Return what the intervals cover."""
     return [
-        Box.around(*(plane.pixel(axis.of(row), bound) for bound in _bounds(row))) for row in rows
+        Box.around(*(plane.pixel(axis.of(row), bound) for bound in bounds(row))) for row in rows
     ]

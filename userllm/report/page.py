@@ -11,7 +11,15 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from userllm.report import curves, figure, gates, history_figure, style, units
+from userllm.report import (
+    curves,
+    figure,
+    gates,
+    history_figure,
+    style,
+    training_figure,
+    units,
+)
 from userllm.report.columns import Grid, Group, Line, grid
 from userllm.report.comparison import Table
 from userllm.report.headline import headline
@@ -149,6 +157,7 @@ def _figures(table: Table) -> list[Figure]:
         f"{table.setting.primary} against {axis.caption}": partial(figure.chart, table, axis)
         for axis in figure.AXES
     }
+    draw[f"{table.setting.primary} against training"] = partial(training_figure.chart, table)
     draw[f"{table.setting.primary} against history length"] = partial(history_figure.chart, table)
     draw["gates by block"] = partial(gates.chart, table)
     draw["training loss, first seed"] = partial(curves.chart, table)

@@ -11,7 +11,17 @@ from typing import Any
 from omegaconf import DictConfig
 
 from userllm.config import config_folders
-from userllm.report import document, figure, gates, history_figure, latex, page, slice_table, table
+from userllm.report import (
+    document,
+    figure,
+    gates,
+    history_figure,
+    latex,
+    page,
+    slice_table,
+    table,
+    training_figure,
+)
 from userllm.report.comparison import Table, build_tables
 from userllm.report.notes import heading
 from userllm.report.results import load
@@ -79,6 +89,7 @@ def figures(tables: Sequence[Table]) -> dict[str, list[Any]]:
     """
     draws: dict[str, Callable[..., Any]] = {
         **{f"accuracy_vs_{axis.name}": partial(figure.chart, axis=axis) for axis in figure.AXES},
+        "accuracy_vs_training": training_figure.chart,
         "accuracy_vs_history": history_figure.chart,
         "gates_by_block": gates.chart,
     }
