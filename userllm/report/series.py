@@ -1,6 +1,6 @@
 """One colour and one shape per row, the same in every figure and beside the table's rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 import altair as alt
@@ -46,6 +46,12 @@ def row_scale(table: Table, rows: Sequence[Row], values: Sequence[str]) -> alt.S
         numbers = [number if number < MOST_ROWS else next(free) for number in numbers]
     chosen = [values[number % len(values)] for number in numbers]
     return alt.Scale(domain=labels, range=chosen)
+
+
+def name_scale(names: Iterable[str], values: Sequence[str]) -> alt.Scale:
+    """Return the scale from names to colours or shapes, dealt out in alphabetical order."""
+    domain = sorted(names)
+    return alt.Scale(domain=domain, range=[values[n % len(values)] for n in range(len(domain))])
 
 
 def row_legend(theme: Theme) -> alt.Legend:

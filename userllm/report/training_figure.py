@@ -11,8 +11,9 @@ from userllm.report.figure import Axis, bounds, cost_axis, floors, score_axis, s
 from userllm.report.panel import Panel, panel, unchecked
 from userllm.report.rows import Row
 from userllm.report.scales import Plane, log_domain
-from userllm.report.series import MOST_ROWS, row_legend
+from userllm.report.series import MOST_ROWS, name_scale, row_legend
 from userllm.report.style import PRINT, SHAPES, Theme
+from userllm.report.window_figure import window_of
 
 AXIS = Axis("training", "FLOPs of training", ("training_flops",), units.flops)
 NEXT_BUDGET = 1.2
@@ -22,8 +23,8 @@ NEXT_BUDGET = 1.2
 def budgets(table: Table) -> dict[str, list[Row]]:
     """Return the rows of each method that was trained with several budgets, cheapest first.
 
-    A method whose rows differ in something else, too, makes no line and is left out. Methods
-    stand as their best rows do.
+    A method whose rows differ in something else, such as how many events they read, makes no line
+    and is left out. Methods stand as their best rows do.
     """
     found: dict[str, list[Row]] = {}
     for row in table.models:
@@ -35,6 +36,8 @@ def budgets(table: Table) -> dict[str, list[Row]]:
 
 def _is_line(rows: Sequence[Row]) -> bool:
     costs = [AXIS.of(row) for row in rows]
+    if len({window_of(row) for row in rows}) > 1:
+        return False
     return len(rows) > 1 and all(more > NEXT_BUDGET * less for less, more in pairwise(costs))
 
 
@@ -58,11 +61,8 @@ def chart(
         }
         for row in rows
     ]
-    names, legend = sorted(lines), row_legend(theme)
-    colours, shapes = (
-        alt.Scale(domain=names, range=[of[n % len(of)] for n in range(len(names))])
-        for of in (theme.series, SHAPES)
-    )
+    legend = row_legend(theme)
+    colours, shapes = (name_scale(lines, of) for of in (theme.series, SHAPES))
     base = alt.Chart(alt.InlineData(values=values)).encode(
         x=cost_axis(AXIS, plane), color=alt.Color("method:N", scale=colours, legend=legend)
     )

@@ -21,6 +21,7 @@ from userllm.report import (
     slice_table,
     table,
     training_figure,
+    window_figure,
 )
 from userllm.report.comparison import Table, build_tables
 from userllm.report.notes import heading
@@ -97,6 +98,7 @@ def figures(tables: Sequence[Table]) -> dict[str, list[Any]]:
         stem: [chart for one in tables if (chart := draw(one, title=heading(one)))]
         for stem, draw in draws.items()
     }
+    drawn["accuracy_vs_window"] = window_figure.charts(tables)
     return {stem: charts for stem, charts in drawn.items() if charts}
 
 
