@@ -1,6 +1,6 @@
 """Keep what came out of a study: its runs' small files, the table and figures made from them.
 
-Usage: python experiments/collect.py STUDY [--name NAME] [--runs runs] [--partial]
+Usage: python experiments/collect.py STUDY [--name NAME] [--runs runs] [--partial] [--add]
 
 Writes experiments/<NAME>/results, table.md and figures, and a README.md where there is none. What
 is left out of the files, and how paths are made relative, is in tidy.py.
@@ -41,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs")
     parser.add_argument("--partial", action="store_true", help="leave unfinished runs out")
     parser.add_argument(
+        "--add", action="store_true", help="keep what is there of runs that are not among these"
+    )
+    parser.add_argument(
         "--limit-mib", type=float, default=LIMIT_MIB, help="most the files may take"
     )
     options = parser.parse_args(arguments)
@@ -51,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.runs.absolute(),
             target,
             partial=options.partial,
+            add=options.add,
             limit_mib=options.limit_mib,
         )
     except UserError as error:
@@ -60,7 +64,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def collect(
-    study: str, runs: Path, target: Path, *, partial: bool = False, limit_mib: float = LIMIT_MIB
+    study: str,
+    runs: Path,
+    target: Path,
+    *,
+    partial: bool = False,
+    add: bool = False,
+    limit_mib: float = LIMIT_MIB,
 ) -> None:
     """Copy a study's finished runs into ``target/results`` and write its table and figures.
 
@@ -69,17 +79,24 @@ def collect(
         runs: The folder of all runs.
         target: The study's folder in experiments/; earlier results there are replaced.
         partial: Leave unfinished runs out instead of refusing.
+        add: Replace earlier results of these runs only: a study may be run piece by piece.
         limit_mib: Most MiB the copies may take together.
 
     Raises:
         UserError: There is no such study, a run of it is not finished, or it is too large.
     """
     finished = _finished(study, runs, partial=partial)
+    names = {folder.name for folder in finished}
+    earlier = study_members(target / "results", study) if add else []
+    kept = [folder for folder in earlier if folder.name not in names]
     draft = target / ".results.draft"
     shutil.rmtree(draft, ignore_errors=True)
     try:
         for folder in finished:
             copy_run(folder, draft / folder.parent.name / folder.name)
+        for folder in kept:
+            shutil.copytree(folder, draft / folder.parent.name / folder.name)
+        for folder in [*kept, *finished]:
             record_member(draft, study, draft / folder.parent.name / folder.name)
         size = sum(file.stat().st_size for file in draft.rglob("*") if file.is_file())
         if size > limit_mib * 2**20:
@@ -95,7 +112,7 @@ def collect(
     readme = target / "README.md"
     if not readme.exists():
         write_text(readme, introduction(study, target))
-    print(f"{target}: {len(finished)} runs, {size / 1024:.0f} KiB")
+    print(f"{target}: {len(kept) + len(finished)} runs, {size / 1024:.0f} KiB")
     if made := _uncommitted(target):
         print(f"{made} of them were made by code that was not committed; their commit is a guess")
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import polars as pl
 import pytest
@@ -54,6 +55,20 @@ def test_an_unfinished_run_is_refused_unless_it_may_be_left_out(study, runs, tmp
         collect("made_up", runs, study)
     collect("made_up", runs, study, partial=True)
     assert len(study_members(study / "results", "made_up")) == 4
+
+
+def test_what_another_machine_ran_is_added(study, runs, tmp_path):
+    earlier = [folder.name for folder in study_members(study / "results", "made_up")]
+    before = (study / "table.md").read_bytes()
+    other = tmp_path / "other"
+    for name in earlier[:1]:
+        shutil.copytree(runs / "contextualize" / name, other / "contextualize" / name)
+        record_member(other, "made_up", other / "contextualize" / name)
+    collect("made_up", other, study, add=True)
+    assert sorted(f.name for f in study_members(study / "results", "made_up")) == sorted(earlier)
+    assert (study / "table.md").read_bytes() == before
+    collect("made_up", other, study)
+    assert [f.name for f in study_members(study / "results", "made_up")] == earlier[:1]
 
 
 def test_a_study_that_is_too_large_leaves_the_old_results(study, runs):
