@@ -166,6 +166,9 @@ def run_again(old: Result, changes: Sequence[str], runs: Path) -> Result | Unfin
         key, _, value = text.partition("=")
         if value.strip("'\"").startswith(f"{ELSEWHERE}/"):
             raise UserError(f"{text}: where is it on this machine? Type --set {key}=<path>")
+    if "pack_weights" not in old.run["config"] and verb != "pretrain":
+        # Of before there was a choice; packed weights differ in the last digits.
+        changes = ["pack_weights=false", *changes]
     typed = [*overrides, *changes, f"paths.runs='{runs}'"]
     loaded = load(verb, typed)
     outcome = execute(verb, loaded.config, loaded.choices, typed, wait=True)

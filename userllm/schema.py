@@ -139,7 +139,14 @@ class Pretrain(_Run):
 
 
 @dataclass(frozen=True)
-class Contextualize(_Run):
+class _Answering(_Run):
+    """Keys that every verb shares which has a language model answer."""
+
+    pack_weights: bool
+
+
+@dataclass(frozen=True)
+class Contextualize(_Answering):
     """Keys of ``userllm contextualize``."""
 
     data: Any
@@ -161,7 +168,7 @@ class Contextualize(_Run):
 
 
 @dataclass(frozen=True)
-class Evaluate(_Run):
+class Evaluate(_Answering):
     """Keys of ``userllm evaluate``."""
 
     run: str
@@ -169,7 +176,7 @@ class Evaluate(_Run):
 
 
 @dataclass(frozen=True)
-class Benchmark(_Run):
+class Benchmark(_Answering):
     """Keys of ``userllm benchmark``."""
 
     run: str | None

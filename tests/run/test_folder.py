@@ -19,6 +19,10 @@ def test_labels_and_places_are_no_part_of_what_a_run_is(override):
     assert of(override) == of()
 
 
+def test_how_weights_are_read_is_no_part_either():
+    assert of("pack_weights=false", verb="contextualize") == of(verb="contextualize")
+
+
 @pytest.mark.parametrize(
     "override", ["seed=1", "data.users=5", "training.steps=3", "history=7", "trainer.devices=2"]
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 from userllm.schema import says_nothing
 
-LABELS = ("name", "group", "paths", "logger", "threads", "hydra")
+LABELS = ("name", "group", "paths", "logger", "threads", "pack_weights", "hydra")
 """Top-level keys that label a run or say where it goes, and change nothing in its outcome."""
 NO_PART = ("cache", "profiler")
 """Where a copy is kept and what is watched is no part of what a run is, at any depth."""

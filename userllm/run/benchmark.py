@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from rich.table import Table
 
 from userllm.errors import UserError
+from userllm.lm.packed import pack
 from userllm.report.costs import compared, sliding_table, time_table, work_table
 from userllm.report.costs_meta import meta_tables
 from userllm.report.outcome import cost_table
@@ -86,7 +87,10 @@ def _measure(
 ) -> _Found:
     """Build the methods, measure them in turns, and let them go."""
     contestants = [one for entry in group for one in enter(entry, cfg, device)]
-    share_weights([one.model for one in contestants])
+    models = [one.model for one in contestants]
+    share_weights(models)
+    if cfg.pack_weights:
+        pack(models)
     environment = _environment(contestants[0])
     named = [one for one in contestants if cfg.run in one.overrides]
     # First, since the peak of memory is forgotten when rows are measured.

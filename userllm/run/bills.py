@@ -10,7 +10,17 @@ from userllm.run.search.overview import overview
 from userllm.run.studies import FULL_SIZE, Bill
 from userllm.run.sweep import cells_of, is_grid
 
-NOT_ESTIMATED = {"trainer", "optim", "logger", "cost", "group", "name", "threads", "split"}
+NOT_ESTIMATED = {
+    "trainer",
+    "optim",
+    "logger",
+    "cost",
+    "group",
+    "name",
+    "threads",
+    "pack_weights",
+    "split",
+}
 """Keys of a config that change nothing about what a run computes, or little."""
 
 

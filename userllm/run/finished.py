@@ -45,7 +45,7 @@ def reopen(cfg: DictConfig) -> Finished:
     result = read_result(folder)
     config = OmegaConf.merge(ADDED_KEYS, OmegaConf.load(folder / "config.yaml"))
     assert isinstance(config, DictConfig)
-    for key in ("evaluation", "cost", "paths", "threads"):
+    for key in ("evaluation", "cost", "paths", "threads", "pack_weights"):
         if cfg.get(key) is not None:
             config[key] = cfg[key]
     choices = result["run"]["choices"]

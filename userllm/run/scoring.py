@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from userllm.data.columns import CATEGORIES, RATING, TITLE, USER
 from userllm.data.vocabulary import FIRST_ID, ITEM_FEATURE, RATING_FEATURE
+from userllm.lm.packed import pack
 from userllm.metric.interval import interval
 from userllm.report.outcome import outcome_table, retention_table
 from userllm.report.terminal import wide_console
@@ -49,6 +50,8 @@ def score(
     """
     device = model_device()
     assembly.model.to(device).eval()
+    if cfg.pack_weights:
+        pack([assembly.model])
     outcomes: list[dict[str, Any]] = []
     examples: list[dict[str, Any]] = []
     per_user: list[pl.DataFrame] = []
