@@ -88,7 +88,8 @@ def collect(
     finished = _finished(study, runs, partial=partial)
     names = {folder.name for folder in finished}
     earlier = study_members(target / "results", study) if add else []
-    kept = [folder for folder in earlier if folder.name not in names]
+    # One that somebody deleted since is not wanted any more.
+    kept = [folder for folder in earlier if folder.name not in names and folder.is_dir()]
     draft = target / ".results.draft"
     shutil.rmtree(draft, ignore_errors=True)
     try:

@@ -71,6 +71,17 @@ def test_what_another_machine_ran_is_added(study, runs, tmp_path):
     assert [f.name for f in study_members(study / "results", "made_up")] == earlier[:1]
 
 
+def test_what_somebody_deleted_is_not_kept(study, runs, tmp_path):
+    gone, kept = study_members(study / "results", "made_up")[:2]
+    shutil.rmtree(gone)
+    shutil.copytree(
+        runs / "contextualize" / kept.name, tmp_path / "other/contextualize" / kept.name
+    )
+    record_member(tmp_path / "other", "made_up", tmp_path / "other/contextualize" / kept.name)
+    collect("made_up", tmp_path / "other", study, add=True)
+    assert gone.name not in [folder.name for folder in study_members(study / "results", "made_up")]
+
+
 def test_a_study_that_is_too_large_leaves_the_old_results(study, runs):
     before = sorted(study.rglob("*"))
     with pytest.raises(UserError, match=r"expected 0\.001 at most"):
