@@ -1,8 +1,8 @@
 """Read weights in the layout that a CPU multiplies fastest, while nothing learns.
 
 A question is a few tokens, and torch's product of a few rows spends its time on arranging the
-weights, anew in each call. oneDNN can keep them arranged: on two cores of an AMD EPYC products of
-14 rows take half of the time, those of 700 rows four fifths. Public torch arranges weights only
+weights, anew in each call. oneDNN can keep them arranged: on one core of an AMD EPYC products of
+14 rows take half of the time, those of 700 rows six sevenths. Public torch arranges weights only
 inside `torch.compile`, which writes kernels anew for each length of a text; so the two operators
 that it does that with are called here.
 """
