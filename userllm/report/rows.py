@@ -64,6 +64,12 @@ class Row:
         """The seeds that were averaged; empty where chance plays no part."""
         return [result.run["seed"] for result in self.runs if result.run["seed"] is not None]
 
+    @property
+    def window(self) -> int | None:
+        """Most events of a user that its method may read; None where its run says nothing."""
+        events = self.runs[0].run["config"].get("history")
+        return None if events is None else int(events)
+
     def over_seeds(self, metric: str) -> Interval | None:
         """Return the interval over training seeds; None for fewer than two."""
         if self.kind == "reference" or not self.seeds:

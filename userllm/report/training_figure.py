@@ -13,7 +13,6 @@ from userllm.report.rows import Row
 from userllm.report.scales import Plane, log_domain
 from userllm.report.series import MOST_ROWS, name_scale, row_legend
 from userllm.report.style import PRINT, SHAPES, Theme
-from userllm.report.window_figure import window_of
 
 AXIS = Axis("training", "FLOPs of training", ("training_flops",), units.flops)
 NEXT_BUDGET = 1.2
@@ -36,7 +35,7 @@ def budgets(table: Table) -> dict[str, list[Row]]:
 
 def _is_line(rows: Sequence[Row]) -> bool:
     costs = [AXIS.of(row) for row in rows]
-    if len({window_of(row) for row in rows}) > 1:
+    if len({row.window for row in rows}) > 1:
         return False
     return len(rows) > 1 and all(more > NEXT_BUDGET * less for less, more in pairwise(costs))
 

@@ -43,12 +43,6 @@ def charts(tables: Sequence[Table], *, theme: Theme = PRINT) -> list[Panel]:
     return drawn
 
 
-def window_of(row: Row) -> int | None:
-    """Return how many events a row's method may read of a user; None where its run says nothing."""
-    events = row.runs[0].run["config"].get("history")
-    return None if events is None else int(events)
-
-
 def _questions(tables: Sequence[Table]) -> list[list[Table]]:
     """Return the tables that differ in nothing but numbers, such as that of events."""
     alike: dict[tuple[str, ...], list[Table]] = {}
@@ -63,8 +57,8 @@ def _lines(rows: Iterable[Row]) -> dict[str, list[Point]]:
     """Return the points of each method with several windows, one row for each; shortest first."""
     found: dict[str, list[Point]] = {}
     for row in rows:
-        if (events := window_of(row)) is not None:
-            found.setdefault(row.method, []).append(Point(events, row))
+        if row.window is not None:
+            found.setdefault(row.method, []).append(Point(row.window, row))
     return {
         method: sorted(points, key=lambda point: point.events)
         for method, points in sorted(found.items())
