@@ -27,7 +27,7 @@ from userllm.data.gather import HistoryGather
 from userllm.encoder.load import encoder_inputs
 from userllm.encoder.memory import UserMemory
 from userllm.encoder.reading import AppendingEncoder, Reading, appending
-from userllm.training.fit import set_up_process
+from userllm.training.processes import set_up_process
 
 EVENTS, LEAST, SAME = 200, 20.0, 1e-4
 ROW = 10

@@ -23,7 +23,7 @@ from own import make_encoder, train_when_told
 from turns import Turn, line_of, ratios, start, train
 
 from userllm.data.corpus import Corpus
-from userllm.training.fit import set_up_process
+from userllm.training.processes import set_up_process
 
 # Items to the steps of one turn of the softmaxes.
 SIZES = {

@@ -34,7 +34,7 @@ from userllm.build import build
 from userllm.config import load
 from userllm.data.corpus import Corpus, write_corpus
 from userllm.data.vocabulary import FIRST_ID, ITEM_FEATURE
-from userllm.training.fit import set_up_process
+from userllm.training.processes import set_up_process
 
 SHAPE = "SASRec's shape"
 OURS = {

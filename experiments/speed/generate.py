@@ -7,7 +7,11 @@ the same likelihood, and it too may end where no choice follows. Weights of the 
 are random with gates half open: cost does not depend on them, and results have to be the same
 for any.
 
-Usage: python experiments/speed/generate.py [--out FILE.json] [--threads N] [--users N] [--beams N]
+Ours reads weights packed, as runs do (`userllm.lm.packed`). The bar is against ``generate`` as it
+comes; a second row gives it the packed weights too. Ten beams are few: studies take 300, of which
+``generate`` would read the prompt 300 times. A second, wider search shows what becomes of that.
+
+Usage: python experiments/speed/generate.py [--out FILE.json] [--threads N] [--users N]
 """
 
 import tempfile
@@ -21,11 +25,15 @@ import torch
 from torch import Tensor, nn
 
 from userllm.config import load
+from userllm.lm.packed import pack
 from userllm.run.assembly import Assembly, assemble
 from userllm.task.batch import QuestionBatch
 from userllm.task.ranking import RankingExam
+from userllm.task.scorer import TitleScorer
+from userllm.training.processes import set_up_process
 
 LEAST, SAME = 10.0, 1e-3
+WIDTHS = (10, 50)
 CONFIG = (
     "data=movielens_100k",
     "lm=smollm2_135m",
@@ -51,8 +59,8 @@ Found = list[dict[int, float]]
 
 def main() -> None:
     """Measure both ways of giving the history, and write the rows."""
-    options = record.arguments(__doc__, users=4, beams=10, repeats=2)
-    torch.set_num_threads(options.threads)
+    options = record.arguments(__doc__, users=4, repeats=2)
+    set_up_process(options.threads)
     rows = []
     with tempfile.TemporaryDirectory(prefix="userllm-speed-") as temporary:
         for name, words in WAYS.items():
@@ -61,38 +69,71 @@ def main() -> None:
 
 
 def measure(name: str, words: list[str], options: Any) -> list[record.Row]:
-    """Time both searches in turn on the same users, and compare what they find."""
-    loaded = load("contextualize", [*CONFIG, f"task.beams={options.beams}", *words])
+    """Time all ways in turn on the same users at each width, and compare what they find."""
+    plain, packed = (prepared(words) for _ in range(2))
+    pack([packed.model])
+    asked = packed.questions(packed.exams[0], "test", options.users)
+    batch = exam_of(packed)[0].reader(asked.users, asked.cuts)
+    ways = {
+        "ours": partial(ours, packed),
+        "generate": partial(theirs, plain),
+        "generate with packed weights": partial(theirs, packed),
+    }
+    rows = []
+    for beams in WIDTHS:
+        times: dict[str, list[float]] = {way: [] for way in ways}
+        found: dict[str, Found] = {}
+        # What is kept between users is made while nobody looks at the clock.
+        ours(packed, batch, beams)
+        for _ in range(options.repeats):
+            for way, search in ways.items():
+                found[way], seconds = timed(search, batch, beams)
+                times[way].append(seconds)
+        rates = {way: options.users / min(seconds) for way, seconds in times.items()}
+        more = {"n": options.repeats, "users": options.users, "beams": beams}
+        rows += compared(f"{name}, {beams} beams", rates, found, more)
+    return rows
+
+
+def prepared(words: list[str]) -> Assembly:
+    """Return what a run would ask, with a model that answers."""
+    loaded = load("contextualize", [*CONFIG, *words])
     assembly = assemble(loaded.config, loaded.choices)
     assembly.model.eval()
     open_gates(assembly.model)
-    exam: Any = assembly.exams[0]
-    asked = assembly.questions(exam, "test", options.users)
-    batch = exam.reader(asked.users, asked.cuts)
-    ways = {"ours": partial(ours, exam, assembly), "generate": partial(theirs, exam, assembly)}
-    times: dict[str, list[float]] = {way: [] for way in ways}
-    found: dict[str, Found] = {}
-    # What is kept between users is made while nobody looks at the clock.
-    ours(exam, assembly, batch, options.beams)
-    for _ in range(options.repeats):
-        for way, search in ways.items():
-            found[way], seconds = timed(search, batch, options.beams)
-            times[way].append(seconds)
-    rates = {way: options.users / min(seconds) for way, seconds in times.items()}
-    common = [mine.keys() & his.keys() for mine, his in zip(*found.values(), strict=True)]
+    return assembly
+
+
+def exam_of(assembly: Assembly) -> tuple[RankingExam, TitleScorer]:
+    """Return the only exam and what ranks in it."""
+    (exam,) = assembly.exams
+    assert isinstance(exam, RankingExam)
+    assert isinstance(exam.ranker, TitleScorer)
+    return exam, exam.ranker
+
+
+def compared(
+    name: str, rates: dict[str, float], found: dict[str, Found], more: dict[str, Any]
+) -> list[record.Row]:
+    """Return users per second of each way, ours over the others, and whether they agree."""
+    rows = [
+        record.row(f"{name}: users/s of {way}", rate, "users/s", **more)
+        for way, rate in rates.items()
+    ]
+    for way, least in {"generate": LEAST, "generate with packed weights": None}.items():
+        ratio = rates["ours"] / rates[way]
+        rows.append(record.row(f"{name}: over {way}", ratio, "x", at_least=least, **more))
+    pairs = [
+        pair
+        for way in ("generate", "generate with packed weights")
+        for pair in zip(found["ours"], found[way], strict=True)
+    ]
     apart = max(
-        abs(found["ours"][user][leaf] - found["generate"][user][leaf])
-        for user, leaves in enumerate(common)
-        for leaf in leaves
+        abs(mine[leaf] - his[leaf]) for mine, his in pairs for leaf in mine.keys() & his.keys()
     )
-    best = [same_best(mine, his) for mine, his in zip(*found.values(), strict=True)]
-    more = {"n": options.repeats, "users": options.users, "beams": options.beams}
+    best = [same_best(mine, his) for mine, his in pairs]
     return [
-        record.row(f"{name}: users/s of ours", rates["ours"], "users/s", **more),
-        record.row(f"{name}: users/s of generate", rates["generate"], "users/s", **more),
-        record.row(
-            f"{name}: ratio", rates["ours"] / rates["generate"], "x", at_least=LEAST, **more
-        ),
+        *rows,
         record.row(f"{name}: same best title", sum(best) / len(best), "share", at_least=1, **more),
         record.row(f"{name}: log-likelihoods apart", apart, "nats", at_most=SAME, **more),
     ]
@@ -119,10 +160,12 @@ def open_gates(model: nn.Module) -> None:
                 weight.fill_(0.5)
 
 
-def ours(exam: RankingExam, assembly: Assembly, batch: QuestionBatch, beams: int) -> Found:
+def ours(assembly: Assembly, batch: QuestionBatch, beams: int) -> Found:
     """Search with the scorer that runs use."""
+    exam, ranker = exam_of(assembly)
+    ranker.beams = beams
     scores_BA: Tensor = exam.answer(assembly.model, batch)
-    leaf_A = exam.ranker.answers.trie.leaf_A  # type: ignore[attr-defined]
+    leaf_A = ranker.answers.trie.leaf_A
     reached = (scores_BA > -torch.inf).nonzero().tolist()
     found: Found = [{} for _ in range(len(scores_BA))]
     for user, answer in reached:
@@ -130,10 +173,11 @@ def ours(exam: RankingExam, assembly: Assembly, batch: QuestionBatch, beams: int
     return found
 
 
-def theirs(exam: RankingExam, assembly: Assembly, batch: QuestionBatch, beams: int) -> Found:
+def theirs(assembly: Assembly, batch: QuestionBatch, beams: int) -> Found:
     """Search with transformers, which is told at each step which tokens may follow."""
     model: Any = assembly.model
-    trie = exam.ranker.answers.trie  # type: ignore[attr-defined]
+    answers = exam_of(assembly)[1].answers
+    trie = answers.trie
     kids = {-1: {int(trie.token_N[n]): int(n) for n in trie.children(-1)}}
     for node in range(len(trie.token_N)):
         kids[node] = {int(trie.token_N[n]): int(n) for n in trie.children(node)}
@@ -159,7 +203,7 @@ def theirs(exam: RankingExam, assembly: Assembly, batch: QuestionBatch, beams: i
             prefix_allowed_tokens_fn=allowed,
             num_beams=beams,
             num_return_sequences=beams,
-            renormalize_logits=exam.ranker.answers.softmax == "siblings",
+            renormalize_logits=answers.softmax == "siblings",
             max_new_tokens=int(trie.depth_N.max()) + 2,
             do_sample=False,
             length_penalty=0.0,

@@ -14,8 +14,10 @@ from typing import Any
 
 import record
 import torch
+from torch import nn
 
-from userllm.training.fit import set_up_process
+from userllm.lm.packed import pack
+from userllm.training.processes import set_up_process
 
 SQUARE = 2048
 PROMPT, TEXT_WIDTH, HIDDEN = 14, 576, 1536
@@ -34,6 +36,13 @@ def main() -> None:
         rows = [
             figure("large product", *large(), "GFLOP/s", 1e9, options.repeats),
             figure(f"product of {PROMPT} rows", *few_rows(PROMPT), "GFLOP/s", 1e9, options.repeats),
+            figure(
+                f"product of {PROMPT} rows, packed weights",
+                *few_rows(PROMPT, packed=True),
+                "GFLOP/s",
+                1e9,
+                options.repeats,
+            ),
             figure("weights read by products of one row", *one_row(), "GB/s", 1e9, options.repeats),
             figure("one torch call on one row", *small_calls(), "calls/s", 1.0, options.repeats),
         ]
@@ -61,14 +70,16 @@ def large() -> tuple[Callable[[], None], float]:
     return lambda: void(torch.mm(one, other, out=out)), 2.0 * SQUARE**3
 
 
-def few_rows(rows: int) -> tuple[Callable[[], None], float]:
+def few_rows(rows: int, *, packed: bool = False) -> tuple[Callable[[], None], float]:
     """Return a row of layers that a short prompt passes, and their FLOPs."""
-    layers = [torch.randn(HIDDEN, TEXT_WIDTH) for _ in range(WEIGHTS)]
+    layers = nn.ModuleList(nn.Linear(TEXT_WIDTH, HIDDEN, bias=False) for _ in range(WEIGHTS))
+    if packed:
+        pack([layers])
     prompt = torch.randn(rows, TEXT_WIDTH)
 
     def work() -> None:
-        for weight in layers:
-            torch.nn.functional.linear(prompt, weight)
+        for layer in layers:
+            layer(prompt)
 
     return work, 2.0 * rows * TEXT_WIDTH * HIDDEN * WEIGHTS
 

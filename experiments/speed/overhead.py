@@ -22,7 +22,8 @@ from userllm.data.gather import HistoryGather
 from userllm.encoder.autoregressive import AutoregressiveEncoder
 from userllm.encoder.lit import EncoderModule, WindowBatch, WindowBatches, encoder_groups
 from userllm.softmax.exact import ExactSoftmax
-from userllm.training.fit import fit, set_up_process
+from userllm.training.fit import fit
+from userllm.training.processes import set_up_process
 
 MOST = 0.10
 EDGE = 5
@@ -150,7 +151,6 @@ def fitted(
         validate=None,
         validate_every=steps,
         monitor="loss",
-        threads=None,
     )
     return clock.seconds()
 

@@ -48,7 +48,6 @@ def pretrain(corpus, gather, encoder, folder, *, steps=STEPS):
         validate=lambda step: {"ndcg@10": float(step)},
         validate_every=steps,
         monitor="ndcg@10",
-        threads=1,
     )
 
 

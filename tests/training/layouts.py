@@ -104,7 +104,6 @@ def main():
         validate=None,
         validate_every=STEPS,
         monitor="loss",
-        threads=1,
     )
     # Whole again, and usable by one process.
     logits_BTV = module.lm(input_ids=torch.arange(3, 9)[None]).logits

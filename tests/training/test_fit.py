@@ -80,7 +80,6 @@ def train(folder, module=None, *, every=3, validate_every=4, **options):
         validate=validate,
         validate_every=validate_every,
         monitor="ndcg@10",
-        threads=1,
     )
     return module, summary
 
@@ -267,7 +266,6 @@ def test_unknown_monitor_names_what_is_measured(tmp_path):
             validate=lambda step: {"ndcg@10": 1.0},
             validate_every=2,
             monitor="accuracy",
-            threads=1,
         )
 
 

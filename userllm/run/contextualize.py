@@ -83,7 +83,6 @@ def train(cfg: DictConfig, assembly: Assembly, folder: RunFolder) -> Trained:
         validate=None,
         validate_every=steps,
         monitor="loss",
-        threads=cfg.threads,
     )
     counts_X = batches.counts(steps * passes)
     return Trained(

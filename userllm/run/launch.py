@@ -224,15 +224,14 @@ def verb_function(verb: str) -> Callable[[DictConfig, RunFolder], None]:
 
 
 def _prepare_process(config: DictConfig) -> None:
-    """Set what a process has only one of: threads, random generators, the peak of memory."""
+    """Set what a process has only one of: threads, memory and its peak, random generators."""
     if "seed" not in config:
         return
-    import torch
     from pytorch_lightning import seed_everything
 
     from userllm.training.memory import forget_peak_memory
+    from userllm.training.processes import set_up_process
 
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    set_up_process(config.threads)
     seed_everything(config.seed, workers=True, verbose=False)
     forget_peak_memory()

@@ -139,7 +139,6 @@ def train(cfg: DictConfig, folder: RunFolder, stage: Stage, scorer: EncoderScore
         validate=validate if len(stage.split.targets("valid")[0]) else None,
         validate_every=settings.validate_every,
         monitor=MONITOR,
-        threads=cfg.threads,
     )
     windows = summary.steps * settings.batch_size
     targets_W = np.concatenate(

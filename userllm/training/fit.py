@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
@@ -18,7 +17,7 @@ from userllm.training.batches import MakeBatch, StepBatches
 from userllm.training.checkpoint import Checkpoints
 from userllm.training.guard import StepGuard
 from userllm.training.interrupt import StopRequest
-from userllm.training.memory import keep_freed_memory, peak_memory_bytes
+from userllm.training.memory import peak_memory_bytes
 from userllm.training.metrics_file import MetricsFile
 from userllm.training.module import TrainableModule
 from userllm.training.parts import PartWeights
@@ -59,7 +58,6 @@ def fit(
     validate: Validate | None,
     validate_every: int,
     monitor: str,
-    threads: int | None,
 ) -> FitSummary:
     """Train for ``steps`` optimiser steps, or for what is left of them.
 
@@ -79,13 +77,11 @@ def fit(
         validate: Gives the values the best step is chosen by; None keeps the last weights only.
         validate_every: Optimiser steps between two validations.
         monitor: Which of the values; higher is better.
-        threads: CPU threads; None leaves torch's choice.
 
     Raises:
         UserError: If a loss is not finite, a checkpoint cannot be read or written.
         KeyboardInterrupt: If asked to stop, after saving (SystemExit after SIGTERM).
     """
-    set_up_process(threads)
     with StopRequest() as stop, quiet_lightning(), process_group():
         checkpoints = Checkpoints(folder / "checkpoints", every=checkpoint_every, stop=stop)
         newest, resumed_from = checkpoints.newest_readable() or (None, 0)
@@ -106,13 +102,6 @@ def fit(
     let_helpers_go(trainer)
     checkpoints.discard_previous()
     return summarize(record, checkpoints, trainer.global_step, resumed_from)
-
-
-def set_up_process(threads: int | None) -> None:
-    """Set what a process has only one of: its threads and how it gives memory back."""
-    if threads:
-        torch.set_num_threads(threads)
-    keep_freed_memory()
 
 
 def summarize(

@@ -1,11 +1,14 @@
-"""Several processes for one training run: join for training, part afterwards."""
+"""Set up a process; have several join for one training run and part afterwards."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytorch_lightning as pl
+import torch
 import torch.distributed as dist
+
+from userllm.training.memory import keep_freed_memory
 
 GROUP_VARIABLES = (
     "LOCAL_RANK",
@@ -14,6 +17,13 @@ GROUP_VARIABLES = (
     "MASTER_ADDR",
     "MASTER_PORT",
 )
+
+
+def set_up_process(threads: int | None) -> None:
+    """Set the CPU threads, None for torch's choice, and keep freed memory for large tensors."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    keep_freed_memory()
 
 
 @contextmanager
