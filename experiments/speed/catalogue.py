@@ -23,6 +23,7 @@ from own import make_encoder, train_when_told
 from turns import Turn, line_of, ratios, start, train
 
 from userllm.data.corpus import Corpus
+from userllm.softmax.protocol import Shift
 from userllm.training.processes import set_up_process
 
 # Items to the steps of one turn of the softmaxes.
@@ -37,9 +38,20 @@ LEAST, MOST_BYTES = 3.0, 4e9
 class PlainSoftmax:
     """All scores at once, kept for the way back."""
 
-    def loss(self, hidden_RF: Tensor, table_VF: Tensor, bias_V: Tensor, target_R: Tensor) -> Tensor:
+    def loss(
+        self,
+        hidden_RF: Tensor,
+        table_VF: Tensor,
+        bias_V: Tensor,
+        target_R: Tensor,
+        shift: Shift | None = None,
+    ) -> Tensor:
         """Return the mean cross-entropy."""
-        return F.cross_entropy(F.linear(hidden_RF, table_VF, bias_V), target_R)
+        scores_RV = F.linear(hidden_RF, table_VF, bias_V)
+        if shift is not None:
+            value_P = shift.value.expand(len(shift.row_P))
+            scores_RV = scores_RV.index_put((shift.row_P, shift.class_P), value_P, accumulate=True)
+        return F.cross_entropy(scores_RV, target_R)
 
     def compared(self, classes: int) -> int:
         """Return all of them."""

@@ -87,3 +87,26 @@ def test_every_job_of_the_bench_has_a_line_in_the_readme(bench):
     text = (HERE / "README.md").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line.startswith("| `")]
     assert {job.script for job in bench.JOBS} == {line.split("`")[1] for line in lines}
+
+
+def test_the_plain_softmax_of_the_bench_learns_what_the_exact_one_does(monkeypatch):
+    import torch
+
+    from userllm.softmax.exact import ExactSoftmax
+    from userllm.softmax.protocol import Shift
+
+    monkeypatch.syspath_prepend(str(HERE))
+    plain = importlib.import_module("catalogue").PlainSoftmax()
+    generator = torch.Generator().manual_seed(0)
+    given = [torch.randn(shape, generator=generator) for shape in [(5, 4), (7, 4), (7,), ()]]
+    target_R = torch.tensor([0, 6, 3, 3, 1])
+    found = []
+    for softmax in (plain, ExactSoftmax(memory_mib=1)):
+        hidden_RF, table_VF, bias_V, value = leaves = [
+            one.clone().requires_grad_() for one in given
+        ]
+        shift = Shift(torch.tensor([0, 1, 1, 4]), torch.tensor([0, 2, 6, 5]), value)
+        loss = softmax.loss(hidden_RF, table_VF, bias_V, target_R, shift)
+        loss.backward()
+        found.append([loss.detach(), *(leaf.grad for leaf in leaves)])
+    torch.testing.assert_close(*found)

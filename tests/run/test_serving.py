@@ -111,7 +111,6 @@ def test_the_closed_form_is_what_is_counted(contestant):
     for kept in kept_of(contestant):
         service = serving(contestant, kept)
         service.get_ready(row)
-        service.answer(row)
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             service.prefill(row)
         parts = question_flops(contestant.model, asking, kept)

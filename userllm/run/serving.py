@@ -71,9 +71,15 @@ class Serving:
         self._ready: dict[bytes, _Ready] = {}
 
     def get_ready(self, rows: Ints) -> None:
-        """Make what is stored, and let the blocks keep what they keep of these users."""
+        """Make what is stored of these users, and what the trunk reads once for all users.
+
+        Closed forms leave the trunk's reading of texts that repeat out, and so do times.
+        """
         with torch.inference_mode():
             ready = self._of(rows)
+            known = self._known(ready.batch.prompt)
+            if known is not None:
+                known.nodes(torch.arange(len(self.answer_T)).expand(len(rows), -1))
             if self.kept == "keys and values":
                 last = TokenBatch(
                     ready.batch.prompt.ids_BT[:, -1:], ready.batch.prompt.mask_BT[:, -1:]
@@ -113,12 +119,15 @@ class Serving:
             behind = read_behind(self.model, ready.stored, ready.question, tokens_V=self.tokens_V)
             return behind, None
         prompt = ready.batch.prompt
-        known = None if self._texts is None else self._texts.read(self.model, prompt)
+        known = self._known(prompt)
         above_BSD = None if known is None else known.prompt()
         prefill = self.model.prefill(
             self._memory(ready), prompt, tokens_V=self.tokens_V, above_BSD=above_BSD
         )
         return prefill, known
+
+    def _known(self, prompt: TokenBatch) -> KnownBatch | None:
+        return None if self._texts is None else self._texts.read(self.model, prompt)
 
     def _memory(self, ready: _Ready) -> UserMemory | None:
         if not isinstance(ready.stored, UserMemory):
