@@ -99,10 +99,15 @@ def is_finished(out: Path, command: Sequence[str]) -> bool:
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Return the variables of a script: as many threads as asked for, and no network."""
+    """Return the variables of a script: as many threads as asked for, and no network.
+
+    On a machine of their own, threads that wait for each other do so awake for some microseconds,
+    peers' threads too; `userllm` alone would let them sleep, for the sake of others.
+    """
     count = str(threads)
     limits = {"OMP_NUM_THREADS": count, "POLARS_MAX_THREADS": count, "MKL_NUM_THREADS": count}
-    return {**os.environ, **limits, "HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled"}
+    quiet = {"GOMP_SPINCOUNT": "10000"}
+    return {**os.environ, **limits, **quiet, "HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled"}
 
 
 def read(results: Path, jobs: Iterable[Job]) -> list[dict[str, Any]]:
