@@ -47,6 +47,7 @@ JOBS = (
     Job("overhead", "overhead.py"),
     Job("contexts", "contexts.py"),
     Job("generate", "generate.py"),
+    Job("exhaustive", "exhaustive.py"),
     Job("prepare", "prepare.py"),
 )
 
