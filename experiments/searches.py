@@ -20,8 +20,14 @@ from userllm.report.results import Result, load
 from userllm.run.reference import find_runs
 
 NOT_SETTINGS = (
-    *("study=", "group=", "experiment=", "method=", "seed="),
-    *("data.dir=", "threads=", "hydra"),
+    "study=",
+    "group=",
+    "experiment=",
+    "method=",
+    "seed=",
+    "data.dir=",
+    "threads=",
+    "hydra",
 )
 """Overrides that say where and how a trial ran, or that have a column of their own."""
 
