@@ -102,14 +102,12 @@ def ratio_rows(costs: Sequence[Cost], histories: Sequence[int]) -> Iterator[reco
         name = f"prompt tokens, H={history}"
         yield record.row(f"{name} (the paper: {PAPER[at]})", ratio, "x")
         for (way, figure), bars in BARS.items():
-            taken = timing(mine[way], figure)
             yield record.row(
                 f"{way}: {FIGURES[figure]}, H={history}",
                 mine[way]["ratios"][figure],
                 "x",
                 at_least=bars[at],
-                n=taken.get("repeats", 1),
-                **({"busy_share": taken["other_cpu"]} if "other_cpu" in taken else {}),
+                **timing(mine[way], figure),
             )
 
 
@@ -120,10 +118,11 @@ def growth_rows(
     short, long = (pick(costs, method, history, "keys and values") for history in histories)
     name = f"stored memory ({kind}), H={histories[1]} over H={histories[0]}"
     times = [cost["latency_ms"]["answer"]["p50"] for cost in (long, short)]
+    taken = timing(long, "answer")
     yield record.row(
         f"{name}: FLOPs", long["flops_answer"] / short["flops_answer"], "x", at_most=MOST_GROWTH
     )
-    yield record.row(f"{name}: latency", times[0] / times[1], "x", at_most=MOST_GROWTH)
+    yield record.row(f"{name}: latency", times[0] / times[1], "x", at_most=MOST_GROWTH, **taken)
 
 
 def pick(costs: Sequence[Cost], method: str, history: int, kept: str) -> Cost:
@@ -142,7 +141,8 @@ def timing(cost: Cost, figure: str) -> dict[str, Any]:
     """Return how the times of a figure were taken; nothing for closed forms."""
     many = figure.startswith("users_per_second_")
     times: dict[str, dict[str, Any]] = cost["batch_ms" if many else "latency_ms"]
-    return times.get(figure.removeprefix("users_per_second_"), {})
+    taken = times.get(figure.removeprefix("users_per_second_"))
+    return {} if taken is None else {"n": taken["repeats"], "busy_share": taken["other_cpu"]}
 
 
 if __name__ == "__main__":

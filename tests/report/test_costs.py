@@ -70,6 +70,13 @@ def test_ratios_are_the_quotients_of_their_columns():
     assert others[1]["ratios"]["tokens"] == 700 / 32
 
 
+def test_ratios_are_to_rows_of_the_same_length():
+    longer = [{**one, "history": 100, "flops_prefill": 2 * one["flops_prefill"]} for one in ROWS]
+    both = compared([*ROWS, *longer])
+    for short, long in zip(both[: len(ROWS)], both[len(ROWS) :], strict=True):
+        assert short["ratios"]["flops_prefill"] == long["ratios"]["flops_prefill"]
+
+
 def test_the_paper_s_ratio_of_tokens_stands_beside_the_own_one():
     text = printed(work_table(compared(ROWS)))
     assert "The paper's ratio of tokens: 21.9×" in text

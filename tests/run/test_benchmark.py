@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from userllm.cli import main
 from userllm.config import load
 from userllm.cost.latency import Latency
 from userllm.report.comparison import build_tables
 from userllm.report.results import load as load_result
+from userllm.run import benchmark as run_benchmark
 from userllm.run import crossings, meta
 from userllm.run.assumptions import PAPER_PROMPT, PAPER_TEXTS, paper_event_tokens
 from userllm.run.contestants import entries
@@ -62,7 +64,7 @@ def test_every_method_has_a_row_for_each_length_and_each_thing_stored(several):
             assert {"threads", "device", "load", "load_after", "busy"} <= times.keys()
 
 
-def test_methods_of_one_length_take_turns(runs, monkeypatch):
+def test_methods_and_lengths_take_turns(runs, monkeypatch):
     turns = []
     interleave = Latency.interleave
 
@@ -72,10 +74,20 @@ def test_methods_of_one_length_take_turns(runs, monkeypatch):
 
     monkeypatch.setattr(Latency, "interleave", noting)
     words = "methods=['context=none','context=soft_prompt','tuning=full context=none']"
-    outcome = benchmark(runs, words, "histories=[4]", SHARED)
+    outcome = benchmark(runs, words, "histories=[3,4]", SHARED)
     assert outcome.state == "finished", outcome.error
     # One turn for users alone and one for batches, with every row in it.
-    assert [len(turn) for turn in turns] == [4 * 3, 4]
+    assert [len(turn) for turn in turns] == [2 * 4 * 3, 2 * 4]
+
+
+def test_all_lengths_ask_the_same_users(runs):
+    words = ["methods=['context=soft_prompt']", "histories=[3,20]", SHARED, f"paths.runs={runs}"]
+    short, long = run_benchmark.together(load("benchmark", words).config, torch.device("cpu"))
+    assert (short.history, long.history) == (3, 20)
+    np.testing.assert_array_equal(short.asked.users, long.asked.users)
+    assert short.asked.cuts.min() >= 20
+    # Some know less, or the test could not fail.
+    assert short.assembly.questions(short.exam, "test").cuts.min() < 20
 
 
 def test_a_result_without_accuracy_can_be_read(several):

@@ -40,15 +40,14 @@ Row = Mapping[str, Any]
 
 
 def compared(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return the rows with ratios to the dearest one that nothing is stored for.
+    """Return the rows with ratios to the dearest one of their length that nothing is stored for.
 
     Args:
-        rows: Of one language model and one length of history, measured or in closed form.
+        rows: Of one language model, measured or in closed form.
     """
-    dearest = max(
-        (row for row in rows if row["kept"] == "nothing"), key=lambda row: row["flops_prefill"]
-    )
-    return [{**row, "ratios": _ratios(dearest, row)} for row in rows]
+    cheapest_first = sorted(rows, key=lambda row: row["flops_prefill"])
+    dearest = {row["history"]: row for row in cheapest_first if row["kept"] == "nothing"}
+    return [{**row, "ratios": _ratios(dearest[row["history"]], row)} for row in rows]
 
 
 def _ratios(dearest: Row, row: Row) -> dict[str, float]:

@@ -2,7 +2,8 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import polars as pl
@@ -17,14 +18,7 @@ from userllm.report.costs_meta import meta_tables
 from userllm.report.outcome import cost_table
 from userllm.report.results import KEY_COLUMNS
 from userllm.report.terminal import wide_console
-from userllm.run.contestants import (
-    Contestant,
-    Entry,
-    by_history,
-    enter,
-    entries,
-    share_weights,
-)
+from userllm.run.contestants import Contestant, enter, entries, share_weights
 from userllm.run.costing import measure
 from userllm.run.finished import Finished
 from userllm.run.folder import RunFolder
@@ -38,14 +32,15 @@ NO_DATA = {"data_fingerprint": None, "data_name": "none"}
 
 
 def run(cfg: DictConfig, folder: RunFolder) -> None:
-    """Measure the methods that ``cfg`` names, those of one length of history in turns.
+    """Measure the methods that ``cfg`` names in turns, at all lengths of history.
 
     ``result.json`` says more than those of other verbs: ``costs`` has one row per method, length
     of history and thing stored. The accuracy of the run that ``cfg.run`` names is copied from its
     own result.
 
     Raises:
-        UserError: A method is neither a run nor overrides that can be composed.
+        UserError: A method is neither a run nor overrides that can be composed, or ``cfg.slide`` is
+            given and no method is a finished text prompt.
     """
     if cfg.meta:
         shapes = meta_rows(cfg)
@@ -54,80 +49,72 @@ def run(cfg: DictConfig, folder: RunFolder) -> None:
         _write(folder, [], NO_DATA, **shapes)
         return
     device = model_device()
-    rows: list[dict[str, Any]] = []
-    outcomes: list[dict[str, Any]] = []
-    environment: dict[str, Any] = {}
-    for group in by_history(entries(cfg)).values():
-        found = _measure(cfg, group, folder, device)
-        rows += found.rows
-        outcomes += found.outcomes
-        if found.outcomes or not environment:
-            environment = found.environment
-    if cfg.slide and not any("sliding" in row for row in rows):
-        raise UserError(
-            f"slide={cfg.slide}: none of these is a finished run of context=text_prompt. Type "
-            "run=run:contextualize/<name> of one"
-        )
-    if cfg.run is None:
+    contestants = together(cfg, device)
+    sliding = _those_that_slide(contestants) if cfg.slide else []
+    named = [one for one in contestants if cfg.run in one.overrides]
+    environment = _environment((named or contestants)[0])
+    # First, since the peak of memory is forgotten when rows are measured.
+    outcomes = [_outcome(one, device) for one in named]
+    if named:
+        _copy_users(named[0].finished, folder)
+    else:
         _no_users(folder)
+    rows = compared(measure_rows(cfg, contestants, device))
+    for _, of_length in groupby(rows, key=itemgetter("history")):
+        same = list(of_length)
+        _show([work_table(same), time_table(same)])
+    for one in sliding:
+        _slide(cfg, one, rows, device)
     _write(folder, outcomes, environment, costs=rows)
 
 
-@dataclass
-class _Found:
-    """What was measured of methods with one length of history."""
+def together(cfg: DictConfig, device: torch.device) -> list[Contestant]:
+    """Build all methods, the shortest history first, to be asked about the same users.
 
-    rows: list[dict[str, Any]]
-    outcomes: list[dict[str, Any]]
-    environment: dict[str, Any]
-
-
-def _measure(
-    cfg: DictConfig, group: Sequence[Entry], folder: RunFolder, device: torch.device
-) -> _Found:
-    """Build the methods, measure them in turns, and let them go."""
-    contestants = [one for entry in group for one in enter(entry, cfg, device)]
-    models = [one.model for one in contestants]
-    share_weights(models)
+    Args:
+        cfg: The benchmark's config.
+        device: Where the models are put.
+    """
+    found = sorted(entries(cfg), key=attrgetter("history"))
+    contestants: list[Contestant] = []
+    for entry in found:
+        contestants += enter(entry, cfg, device, known=found[-1].history)
+        # At once: copies of a language model for all methods may be more than fit.
+        share_weights([one.model for one in contestants])
     if cfg.pack_weights:
-        pack(models)
-    environment = _environment(contestants[0])
-    named = [one for one in contestants if cfg.run in one.overrides]
-    # First, since the peak of memory is forgotten when rows are measured.
-    outcomes = [_outcome(one, device) for one in named]
-    for one in named[:1]:
-        _copy_users(one.finished, folder)
-        environment = _environment(one)
-    rows = compared(measure_rows(cfg, contestants, device))
-    _show([work_table(rows), time_table(rows)])
-    if cfg.slide:
-        _slide(cfg, contestants, rows, device)
-    return _Found(rows, outcomes, environment)
+        pack([one.model for one in contestants])
+    return contestants
+
+
+def _those_that_slide(contestants: Sequence[Contestant]) -> list[Contestant]:
+    """Return the finished text prompts."""
+    found = [one for one in contestants if one.finished and one.model.context.text_events]
+    if not found:
+        raise UserError(
+            "slide: none of these is a finished run of context=text_prompt. Type "
+            "run=run:contextualize/<name> of one"
+        )
+    return found
 
 
 def _slide(
-    cfg: DictConfig,
-    contestants: Sequence[Contestant],
-    rows: Sequence[dict[str, Any]],
-    device: torch.device,
+    cfg: DictConfig, one: Contestant, rows: Sequence[dict[str, Any]], device: torch.device
 ) -> None:
-    """Add to the rows of finished text prompts what sliding costs."""
-    for one in contestants:
-        if one.finished is None or not one.model.context.text_events:
-            continue
-        evaluation = one.finished.config.evaluation
-        found = sliding_cost(
-            one.assembly,
-            one.exam,
-            one.assembly.questions(one.exam, evaluation.part, evaluation.users),
-            dropped=cfg.slide,
-            batch_size=evaluation.batch_size,
-            device=device,
-        )
-        _show([sliding_table(one.label, found)])
-        for row in rows:
-            if row["method"] == one.label and row["kept"] == "prompt":
-                row["sliding"] = found
+    """Add what sliding costs to the row of a finished text prompt that is stored."""
+    assert one.finished is not None
+    evaluation = one.finished.config.evaluation
+    found = sliding_cost(
+        one.assembly,
+        one.exam,
+        one.assembly.questions(one.exam, evaluation.part, evaluation.users),
+        dropped=cfg.slide,
+        batch_size=evaluation.batch_size,
+        device=device,
+    )
+    _show([sliding_table(one.label, found)])
+    for row in rows:
+        if row["method"] == one.label and row["kept"] == "prompt":
+            row["sliding"] = found
 
 
 def _outcome(one: Contestant, device: torch.device) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class Contestant:
         label: Name in tables.
         overrides: What was typed; a run's reference alone for a finished run.
         history: Most events of a user that it sees.
-        asked: Users with so many events or, where there are none, those with the most.
+        asked: Users of whom enough is known or, where there are none, those with the most events.
         finished: The run that it is; None for a composed config.
     """
 
@@ -94,14 +94,18 @@ def entries(cfg: DictConfig) -> list[Entry]:
     return found
 
 
-def by_history(found: Sequence[Entry]) -> dict[int, list[Entry]]:
-    """Return the entries of each length of history, the shortest first."""
-    lengths = sorted({entry.history for entry in found})
-    return {length: [one for one in found if one.history == length] for length in lengths}
+def enter(
+    entry: Entry, cfg: DictConfig, device: torch.device, *, known: int | None = None
+) -> list[Contestant]:
+    """Build an entry's model; a task of several questions gives several contestants.
 
-
-def enter(entry: Entry, cfg: DictConfig, device: torch.device) -> list[Contestant]:
-    """Build an entry's model; a task of several questions gives several contestants."""
+    Args:
+        entry: A method as it was typed.
+        cfg: The benchmark's config.
+        device: Where its model is put.
+        known: How many events those who are asked have; None takes as many as the method sees.
+            Lengths of history are compared about the same users, whose questions are as long.
+    """
     finished = None
     if entry.loaded is None:
         finished = reopen(OmegaConf.merge(cfg, {"run": entry.reference}))  # type: ignore[arg-type]
@@ -113,7 +117,7 @@ def enter(entry: Entry, cfg: DictConfig, device: torch.device) -> list[Contestan
     assembly.model.to(device).eval()
     contestants = []
     for exam in assembly.exams:
-        asked = _longest(assembly.questions(exam, evaluation.part), entry.history)
+        asked = _longest(assembly.questions(exam, evaluation.part), known or entry.history)
         if assembly.material.summaries is not None:
             assembly.material.summaries.prepare(asked.users, asked.cuts)
         name = f", {exam.subject.name}" if len(assembly.exams) > 1 else ""
@@ -172,7 +176,7 @@ def _composed(text: str, shared: list[str], history: int | None) -> Entry:
     )
 
 
-def _longest(asked: Questions, history: int) -> Questions:
-    """Return the questions about users of whom so much is known, in their order."""
-    rows = np.flatnonzero(asked.cuts >= min(history, int(asked.cuts.max())))[:ASKED]
+def _longest(asked: Questions, known: int) -> Questions:
+    """Return the questions about users of whom so many events are known, in their order."""
+    rows = np.flatnonzero(asked.cuts >= min(known, int(asked.cuts.max())))[:ASKED]
     return Questions(asked.users[rows], asked.cuts[rows], asked.protocol)

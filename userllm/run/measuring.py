@@ -45,7 +45,7 @@ def measure_rows(
 
     Args:
         cfg: The benchmark's config.
-        contestants: Methods, built, with one length of history.
+        contestants: Methods, built.
         device: Where their models are.
     """
     rows = [

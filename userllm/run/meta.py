@@ -20,7 +20,7 @@ from userllm.cost.flops import Count
 from userllm.errors import UserError
 from userllm.lm.outline import parameter_count, shipped_models
 from userllm.run.assumptions import PAPER_PROMPT, paper_event_tokens
-from userllm.run.contestants import UNTRAINED, asking_of, by_history, enter, entries
+from userllm.run.contestants import UNTRAINED, asking_of, enter, entries
 from userllm.run.crossings import Words, asking_without_data, crossovers, figure_3
 from userllm.run.outline import outline
 from userllm.run.question_work import as_numbers, keepable, question_costs
@@ -97,8 +97,8 @@ def _words(cfg: DictConfig, lengths: Sequence[int]) -> dict[int, Words]:
     )
     assert isinstance(texts, DictConfig)
     found = {}
-    for length, group in by_history(entries(texts)).items():
-        one = enter(group[0], cfg, torch.device("cpu"))[0]
+    for entry in entries(texts):
+        one, length = enter(entry, cfg, torch.device("cpu"))[0], entry.history
         asking = asking_of(one, cfg.answer_tokens)
         source = (
             f"{one.assembly.corpus.card['name']}, tokens of {one.assembly.loaded.source['name']}"
