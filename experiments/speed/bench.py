@@ -1,18 +1,20 @@
-"""Run every script here, one after the other, and put what they measured into one table.
+"""Run every script here, one after the other, and put what they measured into one table a machine.
 
 Usage: python experiments/speed/bench.py [--again] [--only NAME …] [--threads N]
 
 A result of today's code on this machine is not measured again, so a bench that was cut short goes
-on where it stopped. What others took of the machine meanwhile stands in every row.
+on where it stopped; what was measured on other machines stays. What others took of the machine
+meanwhile stands in every row.
 """
 
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,7 @@ JOBS = (
     Job("append", "append.py"),
     Job("overhead", "overhead.py"),
     Job("contexts", "contexts.py"),
+    Job("growth", "contexts.py", ("--growth", "1")),
     Job("generate", "generate.py"),
     Job("exhaustive", "exhaustive.py"),
     Job("prepare", "prepare.py"),
@@ -63,10 +66,10 @@ def main() -> int:
     if unknown:
         parser.error(f"no such job: {', '.join(sorted(unknown))}")
     chosen = [job for job in JOBS if job.name in options.only and (HERE / job.script).is_file()]
-    failed = run(chosen, HERE / "results", options.threads, again=options.again)
-    table = table_of(read(HERE / "results", JOBS))
-    (HERE / "table.md").write_text(table, encoding="utf-8")
-    print(f"\n{table}")
+    mine = HERE / "results" / folder_name(record.machine())
+    failed = run(chosen, mine, options.threads, again=options.again)
+    (HERE / "table.md").write_text(page_of(HERE / "results"), encoding="utf-8")
+    print(f"\n{table_of(read(mine, JOBS))}")
     return 1 if failed else 0
 
 
@@ -117,14 +120,30 @@ def read(results: Path, jobs: Iterable[Job]) -> list[dict[str, Any]]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.is_file()]
 
 
+def folder_name(machine: Mapping[str, Any]) -> str:
+    """Return where results of a machine lie."""
+    return re.sub(r"[^a-z0-9]+", "-", title_of(machine).lower()).strip("-")
+
+
+def title_of(machine: Mapping[str, Any]) -> str:
+    """Return what a machine is called."""
+    return f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
+
+
+def page_of(results: Path) -> str:
+    """Return the tables of all machines that were measured as one Markdown page."""
+    measured = [read(folder, JOBS) for folder in sorted(results.iterdir())]
+    return "# Speed\n\n" + "\n".join(table_of(one) for one in measured if one)
+
+
 def table_of(results: Sequence[dict[str, Any]]) -> str:
-    """Return all rows as one Markdown page."""
+    """Return all rows of one machine as a section in Markdown."""
     rows = [(result, row) for result in results for row in result["rows"]]
     barred = [row for _, row in rows if row["met"] is not None]
     met = sum(row["met"] for row in barred)
     busy = sum(row["busy_share"] > record.BUSY for _, row in rows)
     lines = [
-        "# Speed",
+        f"## {title_of(results[0]['machine'])}",
         "",
         f"{met} of {len(barred)} bars are met. {busy} of {len(rows)} rows were measured while "
         f"others took more than {record.BUSY:.0%} of the machine: judge them by their ratios.",
@@ -133,7 +152,7 @@ def table_of(results: Sequence[dict[str, Any]]) -> str:
         "|---|--:|--:|:-:|--:|--:|--:|--:|",
         *(_line(result, row) for result, row in rows),
         "",
-        *_machines(results),
+        *_versions(results),
     ]
     return "\n".join(lines) + "\n"
 
@@ -155,16 +174,14 @@ def _line(result: dict[str, Any], row: dict[str, Any]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _machines(results: Sequence[dict[str, Any]]) -> list[str]:
-    """Return one line per machine and set of versions that the rows hold for."""
+def _versions(results: Sequence[dict[str, Any]]) -> list[str]:
+    """Return one line per set of versions that rows hold for."""
     seen: dict[str, list[str]] = {}
     for result in results:
-        machine = result["machine"]
-        where = f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
         versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
         script = f"{' '.join(result['command'])} ({result['written']})"
-        seen.setdefault(f"{where}; {versions}", []).append(script)
-    return [f"Measured on {where}: {'; '.join(scripts)}." for where, scripts in seen.items()]
+        seen.setdefault(versions, []).append(script)
+    return [f"Measured with {what}: {'; '.join(scripts)}." for what, scripts in seen.items()]
 
 
 if __name__ == "__main__":

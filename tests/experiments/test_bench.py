@@ -76,6 +76,25 @@ def test_table_names_missed_bars_and_busy_rows(bench, tmp_path):
     assert result["machine"]["processor"] in table
 
 
+def test_every_machine_keeps_its_own_table(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "JOBS", [bench.Job("one", "script.py")])
+    monkeypatch.setattr(sys, "argv", ["bench.py", "--threads", "1"])
+    other = {"processor": "Other (R) 9", "cores": 64, "memory_gib": 512}
+    assert bench.main() == 0
+    (mine,) = (tmp_path / "results").iterdir()
+    assert mine.name == bench.folder_name(importlib.import_module("record").machine())
+    result = json.loads((mine / "one.json").read_text(encoding="utf-8"))
+    theirs = tmp_path / "results" / bench.folder_name(other)
+    assert theirs.name == "other-r-9-64-cores-512-gib"
+    theirs.mkdir()
+    (theirs / "one.json").write_text(json.dumps({**result, "machine": other}), encoding="utf-8")
+    assert bench.main() == 0
+    assert times_run(tmp_path) == 1
+    titles = (tmp_path / "table.md").read_text(encoding="utf-8").split("## ")[1:]
+    assert sum(title.startswith("Other (R) 9, 64 cores, 512 GiB\n") for title in titles) == 1
+    assert len(titles) == 2
+
+
 def test_work_of_scripts_that_were_started_is_our_own(bench):
     record = importlib.import_module("record")
     before = record.cpu_times_of_all().own
