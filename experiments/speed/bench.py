@@ -10,7 +10,6 @@ meanwhile stands in every row.
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import record
+
+from userllm.run.folder import slug
 
 HERE = Path(__file__).parent
 MINUTE = 60.0
@@ -122,7 +123,7 @@ def read(results: Path, jobs: Iterable[Job]) -> list[dict[str, Any]]:
 
 def folder_name(machine: Mapping[str, Any]) -> str:
     """Return where results of a machine lie."""
-    return re.sub(r"[^a-z0-9]+", "-", title_of(machine).lower()).strip("-")
+    return slug(title_of(machine).replace(",", "").lower())
 
 
 def title_of(machine: Mapping[str, Any]) -> str:

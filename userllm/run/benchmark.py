@@ -50,7 +50,7 @@ def run(cfg: DictConfig, folder: RunFolder) -> None:
         return
     device = model_device()
     contestants = together(cfg, device)
-    sliding = _those_that_slide(contestants) if cfg.slide else []
+    sliding = _those_that_slide(cfg, contestants) if cfg.slide else []
     named = [one for one in contestants if cfg.run in one.overrides]
     environment = _environment((named or contestants)[0])
     # First, since the peak of memory is forgotten when rows are measured.
@@ -86,12 +86,12 @@ def together(cfg: DictConfig, device: torch.device) -> list[Contestant]:
     return contestants
 
 
-def _those_that_slide(contestants: Sequence[Contestant]) -> list[Contestant]:
+def _those_that_slide(cfg: DictConfig, contestants: Sequence[Contestant]) -> list[Contestant]:
     """Return the finished text prompts."""
     found = [one for one in contestants if one.finished and one.model.context.text_events]
     if not found:
         raise UserError(
-            "slide: none of these is a finished run of context=text_prompt. Type "
+            f"slide={cfg.slide}: none of these is a finished run of context=text_prompt. Type "
             "run=run:contextualize/<name> of one"
         )
     return found
