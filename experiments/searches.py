@@ -2,8 +2,9 @@
 
 Usage: python experiments/searches.py STUDY SEARCH [SEARCH …] [--runs runs]
 
-Writes experiments/<STUDY>/searches.csv: a row for each trial and metric, over validation users. For
-grids of `userllm contextualize`; searches by Optuna keep their trials in a database of their own.
+Writes experiments/<STUDY>/searches.csv, over validation users: a row for each trial and metric of
+grids of `userllm contextualize`; a row for each trial, with the metric that it was judged by, of
+searches whose trials Optuna proposed. The two have other columns, so they are not mixed.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from experiments.tables import HERE
 from userllm.errors import UserError
 from userllm.report.results import Result, load
 from userllm.run.reference import find_runs
+from userllm.run.search.memory import recorded
 
 NOT_SETTINGS = (
     "study=",
@@ -30,6 +32,10 @@ NOT_SETTINGS = (
     "hydra",
 )
 """Overrides that say where and how a trial ran, or that have a column of their own."""
+VERB = "contextualize"
+"""What grids are made of."""
+STATES = {"complete": "finished", "pruned": "stopped early", "failed": "failed"}
+"""States of a trial to what a reader is told."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,9 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     target = HERE / options.study / "searches.csv"
     try:
-        found = find_runs(options.searches, options.runs.absolute())
-        loaded = [load(folder) for folder in found if folder.parent.name == "contextualize"]
-        rows = trials([result for result in loaded if isinstance(result, Result)])
+        rows = kept(options.searches, options.runs.absolute())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -51,6 +55,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows.write_csv(target)
     print(f"{target}: {rows['settings'].n_unique()} settings, {rows.height} rows")
     return 0
+
+
+def kept(searches: Sequence[str], runs: Path) -> pl.DataFrame:
+    """Return the trials of the named searches, which are all grids or all Optuna's.
+
+    Raises:
+        UserError: There is none, or some are grids and some Optuna's.
+    """
+    files = {name: sorted(runs.glob(f"searches/{name}-*.sqlite3")) for name in searches}
+    grids = [name for name, found in files.items() if not found]
+    if not grids:
+        return proposed([(name, file) for name, found in files.items() for file in found])
+    if len(grids) < len(searches):
+        raise UserError(f"{', '.join(grids)} are grids, the others Optuna's; keep them apart")
+    loaded = [load(folder) for folder in find_runs(searches, runs) if folder.parent.name == VERB]
+    return trials([result for result in loaded if isinstance(result, Result)])
+
+
+def proposed(searches: Sequence[tuple[str, Path]]) -> pl.DataFrame:
+    """Return a row for each trial that Optuna proposed: how far it came, what it was worth.
+
+    Args:
+        searches: Name and file of each.
+    """
+    return pl.DataFrame(
+        {
+            "search": name,
+            "trial": trial.number,
+            "state": STATES[trial.state],
+            "step": max(trial.curve, default=None),
+            "value": None if trial.value is None else round(trial.value, 4),
+            "settings": " ".join(f"{key}={value}" for key, value in trial.params.items()),
+        }
+        for name, file in searches
+        for _, trial in sorted(recorded(file).items())
+    )
 
 
 def trials(results: Sequence[Result]) -> pl.DataFrame:

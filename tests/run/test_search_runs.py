@@ -103,3 +103,21 @@ def test_without_optuna_the_message_says_what_to_type(pretrain, monkeypatch, cap
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert pretrain() == 2
     assert "pip install 'userllm[search]'" in capsys.readouterr().err
+
+
+def test_what_optuna_proposed_is_kept_as_a_table(pretrain, tmp_path, monkeypatch):
+    pl = pytest.importorskip("polars")
+    from experiments import searches
+
+    assert pretrain() == 0
+    monkeypatch.setattr(searches, "HERE", tmp_path / "kept")
+    assert searches.main(["other", "search_pretrain", "--runs", "runs"]) == 0
+    rows = pl.read_csv(tmp_path / "kept" / "other" / "searches.csv")
+    assert rows["trial"].to_list() == [0, 1, 2, 3]
+    for row in rows.iter_rows(named=True):
+        tried = dict(pair.split("=") for pair in row["settings"].split())
+        # The made-up training is worth its step times its rate, and may be stopped before 30.
+        assert row["value"] == pytest.approx(
+            row["step"] * float(tried["training.learning_rate"]), abs=5e-5
+        )
+        assert (row["state"] == "finished") == (row["step"] == 30)
