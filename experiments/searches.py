@@ -1,6 +1,6 @@
 """Keep what a study's settings were chosen from: every trial of its searches, in one file.
 
-Usage: python experiments/searches.py STUDY SEARCH [SEARCH …] [--runs runs]
+Usage: python experiments/searches.py STUDY SEARCH [SEARCH …] [--runs runs] [--add]
 
 Writes experiments/<STUDY>/searches.csv, over validation users: a row for each trial and metric of
 grids of `userllm contextualize`; a row for each trial, with the metric that it was judged by, of
@@ -32,6 +32,8 @@ NOT_SETTINGS = (
     "hydra",
 )
 """Overrides that say where and how a trial ran, or that have a column of their own."""
+TRIAL = ("search", "trial", "method", "seed", "settings")
+"""Columns that tell trials apart, where a table has them."""
 VERB = "contextualize"
 """What grids are made of."""
 STATES = {"complete": "finished", "pruned": "stopped early", "failed": "failed"}
@@ -44,10 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("study", help="folder in experiments/ of the study that they chose for")
     parser.add_argument("searches", nargs="+", metavar="SEARCH", help="groups of the trials")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs")
+    parser.add_argument(
+        "--add", action="store_true", help="keep what is there of trials that are not among these"
+    )
     options = parser.parse_args(arguments)
     target = HERE / options.study / "searches.csv"
     try:
         rows = kept(options.searches, options.runs.absolute())
+        if options.add and target.exists():
+            rows = added(target, rows)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -71,6 +78,21 @@ def kept(searches: Sequence[str], runs: Path) -> pl.DataFrame:
         raise UserError(f"{', '.join(grids)} are grids, the others Optuna's; keep them apart")
     loaded = [load(folder) for folder in find_runs(searches, runs) if folder.parent.name == VERB]
     return trials([result for result in loaded if isinstance(result, Result)])
+
+
+def added(file: Path, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows with those of the file before them whose trials are not among them.
+
+    Raises:
+        UserError: The file has other columns, so one of the two is a grid and the other Optuna's.
+    """
+    if pl.read_csv(file, n_rows=0).columns != rows.columns:
+        raise UserError(
+            f"{file} has other columns than these trials: grids and Optuna's are kept apart"
+        )
+    keys = [name for name in TRIAL if name in rows.columns]
+    earlier = pl.read_csv(file, schema=rows.schema).join(rows, on=keys, how="anti")
+    return pl.concat([earlier, rows]).sort(keys, maintain_order=True)
 
 
 def proposed(searches: Sequence[tuple[str, Path]]) -> pl.DataFrame:
