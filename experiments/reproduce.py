@@ -20,6 +20,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any, Literal
 
+from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
 from experiments.collect import machine
@@ -47,6 +48,12 @@ COSTS = (
     "pretraining_flops",
 )
 COST_TOLERANCE = 1e-3
+FORMER = {
+    "pack_weights": "false",
+    "task.min_answer_tokens": "0",
+    "task.review.min_answer_tokens": "0",
+}
+"""Keys that earlier results lack, with the value that says what these were."""
 ROUNDING = 1e-9
 
 Verdict = Literal["equal", "within", "missed"]
@@ -166,16 +173,24 @@ def run_again(old: Result, changes: Sequence[str], runs: Path) -> Result | Unfin
         key, _, value = text.partition("=")
         if value.strip("'\"").startswith(f"{ELSEWHERE}/"):
             raise UserError(f"{text}: where is it on this machine? Type --set {key}=<path>")
-    if "pack_weights" not in old.run["config"] and verb != "pretrain":
-        # Of before there was a choice; packed weights differ in the last digits.
-        changes = ["pack_weights=false", *changes]
     typed = [*overrides, *changes, f"paths.runs='{runs}'"]
+    typed = [*former(old.run["config"], load(verb, typed).config), *typed]
     loaded = load(verb, typed)
     outcome = execute(verb, loaded.config, loaded.choices, typed, wait=True)
     stop_if_interrupted(outcome)
     if outcome.error:
         print(f"failed: {outcome.error}", file=sys.stderr)
     return load_result(Path(outcome.folder))
+
+
+def former(old: Mapping[str, Any], new: DictConfig) -> list[str]:
+    """Return overrides that give a config of today what an older one was without saying it."""
+    was = OmegaConf.create(dict(old))
+    return [
+        f"{key}={value}"
+        for key, value in FORMER.items()
+        if OmegaConf.select(was, key) is None and OmegaConf.select(new, key) is not None
+    ]
 
 
 def compare(old: Result, new: Result | None, label: str) -> Iterator[Line]:
@@ -253,14 +268,7 @@ def labels_of(results: Sequence[Result]) -> list[str]:
 def show(
     lines: Sequence[Line], old: Sequence[Result], new: Sequence[Result], *, everything: bool
 ) -> None:
-    """Print primary metrics and whatever was missed, the machines, and the sum of it.
-
-    Args:
-        lines: All comparisons.
-        old: Committed runs.
-        new: The same, run again.
-        everything: Print all comparisons.
-    """
+    """Print primary metrics, or everything, and what was missed; both machines; the sum of it."""
     table = Table("run", "number", title="Committed and now")
     for name in ("committed", "accepted", "now", "verdict"):
         table.add_column(name, justify="right")

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
+from omegaconf import OmegaConf
 
 from experiments import reproduce
-from experiments.reproduce import choose, compare, labels_of, main, run_again
+from experiments.reproduce import choose, compare, former, labels_of, main, run_again
 from experiments.tables import read
+from userllm.config import load
 from userllm.errors import UserError
 
 
@@ -21,6 +23,24 @@ def study(made):
 @pytest.fixture
 def one(study):
     return read(study)[0]
+
+
+@pytest.mark.parametrize(
+    ("task", "missing"),
+    [
+        ("next_item", ["pack_weights=false"]),
+        ("review", ["pack_weights=false", "task.min_answer_tokens=0"]),
+        ("multi", ["pack_weights=false", "task.review.min_answer_tokens=0"]),
+    ],
+)
+def test_older_results_are_run_as_they_were(task, missing):
+    now = load("contextualize", ["data=synthetic", f"task={task}"]).config
+    older = OmegaConf.to_container(now)
+    del older["pack_weights"]
+    for node in (older["task"], older["task"].get("review", {})):
+        node.pop("min_answer_tokens", None)
+    assert former(older, now) == missing
+    assert former(OmegaConf.to_container(now), now) == []
 
 
 def verdicts(old, new):

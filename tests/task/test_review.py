@@ -100,6 +100,24 @@ def test_the_protocol_says_how_texts_are_written_and_compared(corpus: Corpus) ->
         assert words in asked.protocol
 
 
+def test_the_protocol_says_how_long_texts_are_at_least(corpus: Corpus) -> None:
+    split = corpus.split("leave_last_out")
+    said = {
+        least: task("review", {"min_answer_tokens": least})
+        .questions(corpus, split, "test")
+        .protocol
+        for least in (0, 1)
+    }
+    assert "at least 1 and at most 64 tokens" in said[1]
+    assert said[1].replace("at least 1 and ", "") == said[0]
+
+
+@pytest.mark.parametrize("least", [-1, 64])
+def test_a_text_cannot_be_longer_at_least_than_at_most(least: int) -> None:
+    with pytest.raises(UserError, match=r"less than task\.max_answer_tokens=64"):
+        task("review", {"min_answer_tokens": least})
+
+
 @pytest.mark.parametrize("changes", [{"beams": 0}, {"max_answer_tokens": 0}])
 def test_nothing_can_be_written_with_no_beam_or_no_token(changes: dict[str, int]) -> None:
     with pytest.raises(UserError, match="expected at least 1 each"):

@@ -13,7 +13,9 @@ from tests.context.families import families, token_rows
 from tests.context.test_contexts import left_padded, make_model, whole
 from tests.task.made import corpus_of, exams, joined, material, raw
 from userllm.context.work import Lengths, answer_flops, forward_flops
+from userllm.context.writing import writing_rule
 from userllm.data.corpus import Corpus
+from userllm.task.writing import WritingExam
 
 CPU = torch.device("cpu")
 NEVER = 96
@@ -43,7 +45,7 @@ def test_without_a_user_it_writes_what_the_language_model_writes(family: str, be
             eos_token_id=NEVER,
             pad_token_id=NEVER,
         )[:, 7:]
-        got = model.generate(None, prompts, beams=beams, limit=5, end=NEVER)
+        got = model.generate(None, prompts, writing_rule(beams=beams, limit=5, end=NEVER))
     assert torch.equal(got, expected)
 
 
@@ -55,7 +57,9 @@ def test_a_padded_batch_of_users_writes_what_each_alone_writes(kind: str, beams:
     events = histories(seen)
     with torch.no_grad():
         batched = model.generate(
-            model.read_user(events), left_padded(rows, lengths), beams=beams, limit=5, end=NEVER
+            model.read_user(events),
+            left_padded(rows, lengths),
+            writing_rule(beams=beams, limit=5, end=NEVER),
         )
         for row, length in enumerate(lengths):
             alone = type(events)(
@@ -65,9 +69,7 @@ def test_a_padded_batch_of_users_writes_what_each_alone_writes(kind: str, beams:
             single = model.generate(
                 model.read_user(alone),
                 whole(rows[row : row + 1, -length:]),
-                beams=beams,
-                limit=5,
-                end=NEVER,
+                writing_rule(beams=beams, limit=5, end=NEVER),
             )
             assert batched[row].tolist() == single[0].tolist()
 
@@ -77,18 +79,45 @@ def test_greedy_writing_follows_the_likeliest_token_of_a_full_pass() -> None:
     prompts = whole(token_rows(1, 6))
     with torch.no_grad():
         memory = model.read_user(histories([4]))
-        written = model.generate(memory, prompts, beams=1, limit=4, end=NEVER)
+        written = model.generate(memory, prompts, writing_rule(beams=1, limit=4, end=NEVER))
         logits = model.answer_logits(memory, prompts, whole(written))
     assert logits.argmax(dim=2).tolist() == written.tolist()
+
+
+@pytest.mark.parametrize("kind", ["none", "gated", "soft_prompt"])
+def test_an_answer_that_may_not_end_takes_the_likeliest_other_token(kind: str) -> None:
+    model = make_model(kind)
+    prompts = left_padded(token_rows(2, 6), [6, 4])
+    with torch.no_grad():
+        memory = model.read_user(histories([4, 3]))
+        end = int(model.generate(memory, prompts, writing_rule(beams=1, limit=1, end=NEVER))[0, 0])
+        free = model.generate(memory, prompts, writing_rule(beams=1, limit=4, end=end))
+        written = model.generate(memory, prompts, writing_rule(beams=1, limit=4, end=end, least=2))
+        logits = model.answer_logits(memory, prompts, whole(written))
+    assert (free[0] == end).all()
+    logits[:, :2, end] = -torch.inf
+    assert logits[:, :2].argmax(dim=2).tolist() == written[:, :2].tolist()
+
+
+def test_no_beam_ends_an_answer_before_its_least_length() -> None:
+    model, prompts = make_model("none"), whole(token_rows(4, 6))
+    with torch.no_grad():
+        end = int(model.generate(None, prompts, writing_rule(beams=3, limit=4, end=NEVER))[0, 0])
+        free = model.generate(None, prompts, writing_rule(beams=3, limit=4, end=end))
+        written = model.generate(None, prompts, writing_rule(beams=3, limit=4, end=end, least=2))
+    assert end in free[:, :2]
+    assert end not in written[:, :2]
 
 
 def test_settings_of_the_language_model_do_not_change_what_it_writes() -> None:
     model = make_model("none")
     prompts = whole(token_rows(2, 6))
-    plain = model.generate(None, prompts, beams=1, limit=6, end=NEVER)
+    plain = model.generate(None, prompts, writing_rule(beams=1, limit=6, end=NEVER))
     settings = model.lm.generation_config
     settings.repetition_penalty, settings.temperature, settings.do_sample = 5.0, 0.1, True
-    assert torch.equal(model.generate(None, prompts, beams=1, limit=6, end=NEVER), plain)
+    assert torch.equal(
+        model.generate(None, prompts, writing_rule(beams=1, limit=6, end=NEVER)), plain
+    )
 
 
 def test_an_answer_ends_at_the_end_token_and_the_rest_is_not_read(corpus: Corpus) -> None:
@@ -104,6 +133,19 @@ def test_an_answer_ends_at_the_end_token_and_the_rest_is_not_read(corpus: Corpus
     assert lengths.tolist() == [len(good) + 1, len(better) + 1]
     _, whole_length = exam._read_back(torch.tensor([better]))
     assert whole_length.tolist() == [len(better)]
+
+
+def test_an_exam_asks_for_answers_of_the_least_length(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, exam = joined("none"), exam_of(corpus, min_answer_tokens=0)
+    asked = exam.subject.questions(corpus, exam.material.split, "test").first(1)
+    batch = exam.reader(asked.users, asked.cuts)
+    first = int(exam.answer(model, batch)[0, 0])
+    monkeypatch.setattr(WritingExam, "_end", first)
+    assert exam.ask(model, asked, batch_size=1, device=CPU).tokens == 1
+    longer = exam_of(corpus, min_answer_tokens=2)
+    assert longer.ask(model, asked, batch_size=1, device=CPU).tokens >= 3
 
 
 def test_texts_that_are_cut_are_learned_without_an_end(corpus: Corpus) -> None:
@@ -146,7 +188,7 @@ def test_the_closed_form_of_a_written_answer_equals_the_counter(corpus: Corpus, 
     counter = FlopCounterMode(display=False)
     with sdpa_kernel(SDPBackend.MATH), torch.no_grad(), counter:
         memory = model.read_user(events)
-        model.generate(memory, prompt, beams=1, limit=tokens, end=NEVER)
+        model.generate(memory, prompt, writing_rule(beams=1, limit=tokens, end=NEVER))
     lengths = Lengths(events=4.0, prompt=9.0, answer=0.0, logits=1.0)
     expected = sum(forward_flops(model, lengths).values())
     expected += sum(answer_flops(model, lengths, *one) for one in exam.extensions(float(tokens)))

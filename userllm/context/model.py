@@ -216,38 +216,19 @@ class UserLLM(nn.Module):
         return logits_BTV
 
     def generate(
-        self, memory: UserMemory | None, prompt: TokenBatch, *, beams: int, limit: int, end: int
+        self, memory: UserMemory | None, prompt: TokenBatch, rule: GenerationConfig
     ) -> Tensor:
-        """Return the tokens ``[B, A]`` that continue each prompt; ``end`` and padding come last.
-
-        Whatever the language model's own settings say about sampling or repetition is set aside,
-        so that every language model writes by the same rule.
+        """Return the tokens ``[B, A]`` that continue each prompt; end token and padding come last.
 
         Args:
             memory: What is read of the users; its keys and values are computed once.
             prompt: Prompts, padded on the left.
-            beams: Width of the beam search; 1 takes the likeliest token each time.
-            limit: Most tokens to write, the end token included.
-            end: Token that ends an answer.
+            rule: How is written, as of ``userllm.context.writing.writing_rule``.
         """
         embeds_BSD, mask_BS = self._embed(memory, prompt)
-        settings = GenerationConfig(
-            max_new_tokens=limit,
-            num_beams=beams,
-            do_sample=False,
-            temperature=1.0,
-            top_k=50,
-            top_p=1.0,
-            repetition_penalty=1.0,
-            no_repeat_ngram_size=0,
-            length_penalty=1.0,
-            early_stopping=False,
-            eos_token_id=end,
-            pad_token_id=end,
-        )
         lm: Any = self.lm  # that it can generate is not in the type
         tokens_BA: Tensor = lm.generate(
-            inputs_embeds=embeds_BSD, attention_mask=mask_BS.long(), generation_config=settings
+            inputs_embeds=embeds_BSD, attention_mask=mask_BS.long(), generation_config=rule
         )
         return tokens_BA
 

@@ -138,10 +138,12 @@ class OpenSubject(Subject, Protocol):
 
     Attributes:
         beams: Width of the beam search that writes; 1 takes the likeliest token each time.
+        min_answer_tokens: How many tokens are written before an answer may end.
         max_answer_tokens: Longest answer, in tokens of the language model.
     """
 
     beams: int
+    min_answer_tokens: int
     max_answer_tokens: int
 
     def texts(self, corpus: Corpus, labels_B: Ints) -> list[str]:

@@ -41,6 +41,8 @@ class Review:
         beams: Width of the beam search that writes; 1 takes the likeliest token each time.
         max_answer_tokens: Longest text learned and written, in tokens of the language model.
             Scores compare with the whole true text.
+        min_answer_tokens: How many tokens are written before the text may end. Configs of before
+            there was a choice lack it and meant 0.
     """
 
     name = "review"
@@ -55,16 +57,22 @@ class Review:
         min_history: int,
         beams: int,
         max_answer_tokens: int,
+        min_answer_tokens: int = 0,
     ) -> None:
         if beams < 1 or max_answer_tokens < 1:
             raise UserError(
                 f"task.beams={beams} task.max_answer_tokens={max_answer_tokens}: expected at least "
                 "1 each. Type task.beams=1 task.max_answer_tokens=64"
             )
+        if not 0 <= min_answer_tokens < max_answer_tokens:
+            raise UserError(
+                f"task.min_answer_tokens={min_answer_tokens}: expected 0 or more, and less than "
+                f"task.max_answer_tokens={max_answer_tokens}. Type task.min_answer_tokens=1"
+            )
         self.metric, self.primary = metric, metric.primary
         self.templates, self.paraphrases = templates, paraphrases
         self.min_history, self.beams = min_history, beams
-        self.max_answer_tokens = max_answer_tokens
+        self.min_answer_tokens, self.max_answer_tokens = min_answer_tokens, max_answer_tokens
 
     def questions(self, corpus: Corpus, split: Split, part: Part) -> Questions:
         """Return users at their held-out event, or all training targets, that have a text."""
@@ -141,9 +149,11 @@ class Review:
         return np.diff(corpus.text_offsets)
 
     def _protocol(self, split: Split) -> str:
+        least = f"at least {self.min_answer_tokens} and " if self.min_answer_tokens else ""
+        beams = f"{self.beams} beam{'' if self.beams == 1 else 's'}"
         return (
-            f"{split.name}, events with a text, at most {self.max_answer_tokens} tokens written "
-            f"with {self.beams} beam{'' if self.beams == 1 else 's'}, {self.metric.protocol()}"
+            f"{split.name}, events with a text, {least}at most {self.max_answer_tokens} tokens "
+            f"written with {beams}, {self.metric.protocol()}"
         )
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from userllm.context.model import UserLLM
+from userllm.context.writing import writing_rule
 from userllm.cost.flops import Count
 from userllm.data.progress import track
 from userllm.task.batch import Material, QuestionBatch, QuestionReader
@@ -74,14 +75,14 @@ class WritingExam:
 
     def answer(self, model: UserLLM, batch: QuestionBatch) -> Tensor:
         """Return the tokens that a model writes ``[B, A]``."""
+        rule = writing_rule(
+            beams=self.subject.beams,
+            limit=self.subject.max_answer_tokens,
+            end=self._end,
+            least=self.subject.min_answer_tokens,
+        )
         with torch.inference_mode():
-            return model.generate(
-                model.read_user(batch.events),
-                batch.prompt,
-                beams=self.subject.beams,
-                limit=self.subject.max_answer_tokens,
-                end=self._end,
-            )
+            return model.generate(model.read_user(batch.events), batch.prompt, rule)
 
     def ask(
         self, model: UserLLM, asked: Questions, *, batch_size: int, device: torch.device
