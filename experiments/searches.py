@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     target.parent.mkdir(parents=True, exist_ok=True)
     rows.write_csv(target)
-    print(f"{target}: {rows['settings'].n_unique()} settings, {rows.height} rows")
+    print(f"{target}: {rows.select(_keys(rows)).n_unique()} trials, {rows.height} rows")
     return 0
 
 
@@ -90,9 +90,13 @@ def added(file: Path, rows: pl.DataFrame) -> pl.DataFrame:
         raise UserError(
             f"{file} has other columns than these trials: grids and Optuna's are kept apart"
         )
-    keys = [name for name in TRIAL if name in rows.columns]
+    keys = _keys(rows)
     earlier = pl.read_csv(file, schema=rows.schema).join(rows, on=keys, how="anti")
     return pl.concat([earlier, rows]).sort(keys, maintain_order=True)
+
+
+def _keys(rows: pl.DataFrame) -> list[str]:
+    return [name for name in TRIAL if name in rows.columns]
 
 
 def proposed(searches: Sequence[tuple[str, Path]]) -> pl.DataFrame:
