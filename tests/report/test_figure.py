@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import altair as alt
 import pytest
@@ -64,6 +65,22 @@ def test_labels_do_not_cover_each_other_or_leave_the_frame():
     boxes = [box_of(label, *point) for label, point in zip(labels, points, strict=True)]
     assert boxes[0].overlap(boxes[1]) == 0
     assert all(box.overlap(frame) == pytest.approx(box.area) for box in boxes)
+
+
+def test_names_of_floors_of_one_height_do_not_cover_each_other(table):
+    table = replace(table, references=[table.references[0]] * 2)
+    (layers,) = found(figure.specification([figure.chart(table, FLOPS)]), "layer")
+    floors = [at for at, layer in enumerate(layers) if layer["mark"].get("strokeDash")]
+    names = [layers[at + 1]["mark"] for at in floors]
+    assert len({(name["align"], name["dy"]) for name in names}) == 2
+
+
+def found(node, key):
+    """Return every value of a key in a specification."""
+    if isinstance(node, dict):
+        here = [node[key]] if key in node else []
+        return [*here, *(hit for value in node.values() for hit in found(value, key))]
+    return [hit for value in node for hit in found(value, key)] if isinstance(node, list) else []
 
 
 def test_rows_without_a_cost_are_not_drawn(fake_runs):

@@ -160,16 +160,25 @@ def floors(
 def _floor_names(
     table: Table, rows: Sequence[Row], axis: Axis, plane: Plane
 ) -> list[tuple[Row, Label, float]]:
-    """Write each floor's name at the end of its line that is less crowded."""
-    bars = _bars(rows, axis, plane)
+    """Write each floor's name where least is below it: either end of its line, above or below."""
+    heights = [plane.pixel(plane.costs[0], row.score.mean)[1] for row in table.references]
+    lines = [Box.around((0, y), (plane.width, y)) for y in heights]
+    taken = _bars(rows, axis, plane)
     names = []
-    for row in table.references:
-        y = plane.pixel(plane.costs[0], row.score.mean)[1]
-        ends = [
-            (Label(row.label, 3, -8, "left"), 0.0),
-            (Label(row.label, -3, -8, "right"), float(plane.width)),
+    for number, (row, y) in enumerate(zip(table.references, heights, strict=True)):
+        others = [*lines[:number], *lines[number + 1 :]]
+        places = [
+            place
+            for dy in (-8, 8)
+            for place in (
+                (Label(row.label, 3, dy, "left"), 0.0),
+                (Label(row.label, -3, dy, "right"), float(plane.width)),
+            )
         ]
-        label, edge = min(ends, key=lambda end: box_of(end[0], end[1], y).overlaps(bars))
+        label, edge = min(
+            places, key=lambda at: box_of(at[0], at[1], y).overlaps([*taken, *others])
+        )
+        taken.append(box_of(label, edge, y))
         names.append((row, label, edge))
     return names
 
