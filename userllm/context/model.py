@@ -223,7 +223,7 @@ class UserLLM(nn.Module):
         Args:
             memory: What is read of the users; its keys and values are computed once.
             prompt: Prompts, padded on the left.
-            rule: How is written, as of ``userllm.context.writing.writing_rule``.
+            rule: How to write; ``userllm.context.writing.writing_rule`` makes it.
         """
         embeds_BSD, mask_BS = self._embed(memory, prompt)
         lm: Any = self.lm  # that it can generate is not in the type

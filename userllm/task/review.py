@@ -67,7 +67,7 @@ class Review:
         if not 0 <= min_answer_tokens < max_answer_tokens:
             raise UserError(
                 f"task.min_answer_tokens={min_answer_tokens}: expected 0 or more, and less than "
-                f"task.max_answer_tokens={max_answer_tokens}. Type task.min_answer_tokens=1"
+                f"task.max_answer_tokens={max_answer_tokens}. Type task.min_answer_tokens=0"
             )
         self.metric, self.primary = metric, metric.primary
         self.templates, self.paraphrases = templates, paraphrases
