@@ -5,8 +5,8 @@ from typing import Any
 from userllm.report.rows import Row, mean_tree
 
 
-def extra(row: Row, key: str) -> Any:
-    """Return what a row's runs report under ``key``, averaged over seeds; None where none does.
+def reported(row: Row, key: str) -> list[Any]:
+    """Return what each of a row's runs reports under ``key``; empty where none does.
 
     A run of several tasks has one model, so any of its outcomes speaks for it.
 
@@ -15,7 +15,11 @@ def extra(row: Row, key: str) -> Any:
         key: ``per_block`` or ``retention``.
     """
     if row.kind != "model":
-        return None
+        return []
     models = [[o for o in result.outcomes if o["kind"] == "model"] for result in row.runs]
-    found = [own[0][key] for own in models if own and own[0].get(key)]
-    return mean_tree(found) if found else None
+    return [own[0][key] for own in models if own and own[0].get(key)]
+
+
+def extra(row: Row, key: str) -> Any:
+    """Return what :func:`reported` has, averaged over seeds; None where no run reports it."""
+    return mean_tree(reported(row, key))

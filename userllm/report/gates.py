@@ -3,10 +3,12 @@
 Source: User-LLM Figure 4, where upper blocks read the user more. The gate is tanh(alpha).
 """
 
+from statistics import fmean
+
 import altair as alt
 
 from userllm.report.comparison import Table
-from userllm.report.extras import extra
+from userllm.report.extras import reported
 from userllm.report.panel import Panel, panel, unchecked
 from userllm.report.series import drawn_rows, row_legend, row_scale
 from userllm.report.style import PRINT, SHAPES, Theme
@@ -16,12 +18,18 @@ MOST_TICKS = 12
 
 
 def gates_of(table: Table) -> dict[str, dict[int, float]]:
-    """Return the gate of every block by row; rows without gates are left out."""
-    found = {row.label: (extra(row, "per_block") or {}).get(NUMBER) for row in table.models}
+    """Return the size of every block's gate by row, the mean over seeds; rows without are left out.
+
+    A gate's sign says nothing, since the attention behind it can turn its own: seeds that opened
+    one gate to either side both opened it, so signs are dropped before the mean is taken.
+    """
+    found = {
+        row.label: [tree.get(NUMBER) for tree in reported(row, "per_block")] for row in table.models
+    }
     return {
-        label: {int(block): float(value) for block, value in gates.items()}
-        for label, gates in found.items()
-        if gates
+        label: {int(block): fmean(abs(gates[block]) for gates in seeds) for block in seeds[0]}
+        for label, seeds in found.items()
+        if seeds and all(seeds)
     }
 
 
@@ -29,17 +37,14 @@ def gates_of(table: Table) -> dict[str, dict[int, float]]:
 def chart(
     table: Table, *, width: int = 520, height: int = 260, theme: Theme = PRINT, title: str = ""
 ) -> Panel | None:
-    """Draw the size of the gates against the block's number, None where no row has gates.
-
-    A gate's sign says nothing, since the attention behind it can turn its own.
-    """
+    """Draw the size of the gates against the block's number, None where no row has gates."""
     gates = gates_of(table)
     if not gates:
         return None
     drawn = drawn_rows(table, lambda row: row.label in gates)
     blocks = [block for row in drawn for block in gates[row.label]]
     rows = [
-        {"row": row.label, "block": block, "gate": abs(value)}
+        {"row": row.label, "block": block, "gate": value}
         for row in sorted(drawn, key=lambda row: row.label)
         for block, value in sorted(gates[row.label].items())
     ]
