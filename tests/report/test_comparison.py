@@ -6,6 +6,7 @@ import pytest
 
 from userllm.errors import UserError
 from userllm.metric.interval import interval
+from userllm.report.columns import grid
 from userllm.report.comparison import build_tables
 from userllm.report.notes import notes
 from userllm.report.results import load
@@ -206,7 +207,20 @@ def test_a_floor_can_be_the_baseline(fake_runs):
     assert row_of(table_of(fake_runs, "majority"), "none").baseline == "majority"
 
 
-def test_an_unknown_baseline_lists_the_methods(fake_runs):
+def test_one_row_of_several_of_a_method_can_be_the_baseline(fake_runs):
+    for events in (10, 50):
+        config = {"context": {"_target_": "userllm.context.hybrid.Hybrid", "events": events}}
+        fake_runs.finished("hybrid", overrides=(f"context.events={events}",), config=config)
+    by_method, by_row = (table_of(fake_runs, name) for name in ("hybrid", "hybrid (events=10)"))
+    assert {row.baseline for row in by_method.models} == {None}
+    baselines = {row.label: row.baseline for row in by_row.models}
+    assert baselines == {"hybrid (events=10)": None, "hybrid (events=50)": "hybrid (events=10)"}
+    assert row_of(by_row, "hybrid (events=50)").test is not None
+    assert "Δ baseline" in [column.title for column in grid(by_row).columns]
+    assert any("with hybrid (events=10) (Holm)" in note for note in notes(by_row))
+
+
+def test_an_unknown_baseline_lists_methods_and_rows(fake_runs):
     fake_runs.finished("none")
     with pytest.raises(UserError, match=r"baseline=nobody: .*'count_history', 'majority', 'none'"):
         table_of(fake_runs, "nobody")

@@ -160,8 +160,8 @@ def _accuracy(table: Table) -> list[Column]:
     """The primary metric first, its difference to the baseline next to it, then the others."""
     primary = table.setting.primary
     others = dict.fromkeys(name for row in table.rows for name in row.metrics if name != primary)
-    baselines = sorted({row.baseline for row in table.rows if row.baseline})
-    baseline = baselines[0] if len(baselines) == 1 else "baseline"
+    short = table.baseline in {row.method for row in table.rows}
+    baseline = table.baseline if short else "baseline"
     scorers = scorers_of(table)
     scorer = Column("quality", "scorer", "How answers are scored", _scorer, numeric=False)
     return [

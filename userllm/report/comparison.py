@@ -52,6 +52,12 @@ class Table:
         """Models, then references."""
         return [*self.models, *self.references]
 
+    @property
+    def baseline(self) -> str:
+        """Label of the row that others are compared with; empty where that is none or several."""
+        labels = {row.baseline for row in self.rows if row.baseline}
+        return labels.pop() if len(labels) == 1 else ""
+
 
 def build_tables(
     loaded: Sequence[Result | Unfinished],
@@ -62,7 +68,8 @@ def build_tables(
 
     Args:
         loaded: What `userllm.report.results.load` returned, in any order.
-        baseline: Method to compare with; None takes that without a user where there is one.
+        baseline: Method to compare with, or the label of one of its rows; None takes the method
+            without a user where there is one.
         studies: What is compared, by name: only the grids of these can lack cells.
 
     Raises:
@@ -85,9 +92,12 @@ def build_tables(
         _table(setting, rows, missing, baseline)
         for setting, rows in sorted(_merge(results).items())
     ]
-    methods = sorted({row.method for table in tables for row in table.rows})
-    if baseline and baseline not in methods:
-        raise UserError(f"baseline={baseline}: no run has this method. Choose from: {methods}")
+    names = sorted({n for table in tables for row in table.rows for n in (row.method, row.label)})
+    if baseline and baseline not in names:
+        raise UserError(
+            f"baseline={baseline}: no method or row has this name. Choose from: {names}. A name "
+            """with brackets wants two pairs of quotes: 'baseline="xattn (layers=5)"'"""
+        )
     return [*map(partial(_set_apart, tables), tables), *_waiting(tables, missing)]
 
 
@@ -152,7 +162,7 @@ def _table(
 def _is_baseline(row: Row, baseline: str | None) -> bool:
     """Say whether a row is what the others are compared with."""
     if baseline is not None:
-        return row.method == baseline
+        return baseline in (row.method, row.label)
     return row.kind == "model" and row.runs[0].run["choices"].get("context") == UNPERSONALIZED
 
 

@@ -28,8 +28,7 @@ def _against_baseline(table: Table) -> str:
         return f"{_scored(best)} is the only model here, judged by {best.primary}."
     if not compared:
         return f"The best of {len(table.models)} is {_scored(best)}{_ties(leaders)}."
-    baselines = sorted({row.baseline or "" for row in compared})
-    baseline = baselines[0] if len(baselines) == 1 else "its baseline"
+    baseline = table.baseline or "its baseline"
     groups = {
         f"Better than {baseline} beyond chance": 1,
         f"Not distinguishable from {baseline}": 0,

@@ -66,9 +66,10 @@ def _tests(table: Table) -> list[str]:
     tests = [row.test for row in table.rows if row.test]
     if tests:
         names = " or ".join(sorted({test.test for test in tests}))
+        plural = "" if len(tests) == 1 else "s"
         said.append(
             f"Δ: paired, same users, seeds averaged first. p: {names}, two-sided, corrected for "
-            f"{len(tests)} comparison{'' if len(tests) == 1 else 's'} with the baseline (Holm)."
+            f"{len(tests)} comparison{plural} with {table.baseline or 'the baseline'} (Holm)."
         )
     marks = {mark for row in table.rows for mark in row.marks.values()}
     if "best" in marks:

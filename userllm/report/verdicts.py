@@ -14,8 +14,8 @@ def compared_with(baselines: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
     The tests are corrected over all rows.
 
     Args:
-        baselines: Rows of the baseline's method; of several, the one that shares the most
-            choices with a row is its own.
+        baselines: The baseline's row, or all of its method; of several, the one that shares the
+            most choices with a row is its own.
         rows: Every row of the table, models and references.
     """
     nearest = {row: _nearest(row, baselines) for row in rows}
