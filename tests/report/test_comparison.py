@@ -12,6 +12,13 @@ from userllm.report.notes import notes
 from userllm.report.results import load
 
 
+def hybrids(fake_runs):
+    """Finish two rows of one method."""
+    for events in (10, 50):
+        config = {"context": {"_target_": "userllm.context.hybrid.Hybrid", "events": events}}
+        fake_runs.finished("hybrid", overrides=(f"context.events={events}",), config=config)
+
+
 def table_of(fake_runs, baseline=None):
     (table,) = build_tables([load(folder) for folder in fake_runs.folders], baseline)
     return table
@@ -208,9 +215,7 @@ def test_a_floor_can_be_the_baseline(fake_runs):
 
 
 def test_one_row_of_several_of_a_method_can_be_the_baseline(fake_runs):
-    for events in (10, 50):
-        config = {"context": {"_target_": "userllm.context.hybrid.Hybrid", "events": events}}
-        fake_runs.finished("hybrid", overrides=(f"context.events={events}",), config=config)
+    hybrids(fake_runs)
     by_method, by_row = (table_of(fake_runs, name) for name in ("hybrid", "hybrid (events=10)"))
     assert {row.baseline for row in by_method.models} == {None}
     baselines = {row.label: row.baseline for row in by_row.models}
@@ -222,7 +227,10 @@ def test_one_row_of_several_of_a_method_can_be_the_baseline(fake_runs):
 
 def test_an_unknown_baseline_lists_methods_and_rows(fake_runs):
     fake_runs.finished("none")
-    with pytest.raises(UserError, match=r"baseline=nobody: .*'count_history', 'majority', 'none'"):
+    with pytest.raises(UserError, match=r"baseline=nobody: .*'majority', 'none'\]\.$"):
+        table_of(fake_runs, "nobody")
+    hybrids(fake_runs)
+    with pytest.raises(UserError, match=r"""'baseline="hybrid \(events=10\)"'$"""):
         table_of(fake_runs, "nobody")
 
 

@@ -94,9 +94,11 @@ def build_tables(
     ]
     names = sorted({n for table in tables for row in table.rows for n in (row.method, row.label)})
     if baseline and baseline not in names:
+        bracketed = next((name for name in names if "(" in name), None)
+        quoting = f" A name with brackets wants two pairs of quotes: 'baseline=\"{bracketed}\"'"
         raise UserError(
-            f"baseline={baseline}: no method or row has this name. Choose from: {names}. A name "
-            """with brackets wants two pairs of quotes: 'baseline="xattn (layers=5)"'"""
+            f"baseline={baseline}: no method or row has this name. Choose from: {names}."
+            f"{quoting if bracketed else ''}"
         )
     return [*map(partial(_set_apart, tables), tables), *_waiting(tables, missing)]
 
