@@ -88,6 +88,14 @@ def test_what_is_left_of_the_language_model_stands_in_tables(gated):
     assert "retention_accuracy_change_mean" in csv([gated])
 
 
+def test_seeds_that_left_more_or_less_of_it_are_not_hidden_by_their_mean(fake_runs):
+    for seed, times in ((0, 2.0), (1, 12.0)):
+        change = RETENTION["perplexity"]["change"] | {"mean": times}
+        kept = RETENTION | {"perplexity": RETENTION["perplexity"] | {"change": change}}
+        add(fake_runs.finished("cross_attention", seed=seed), retention=kept)
+    assert "7.00 [1.40, 1.60], seeds 2.00 to 12.0" in markdown(tables(fake_runs))
+
+
 def test_without_a_check_of_the_language_model_there_is_no_column(fake_runs):
     fake_runs.finished("none")
     assert "perplexity" not in markdown(tables(fake_runs))

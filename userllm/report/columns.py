@@ -11,7 +11,7 @@ from typing import Literal
 from userllm.metric.interval import Interval
 from userllm.report import units
 from userllm.report.comparison import Table
-from userllm.report.extras import extra
+from userllm.report.extras import extra, reported
 from userllm.report.results import Unfinished
 from userllm.report.rows import Row, lower_is_better
 
@@ -281,11 +281,13 @@ def _kept(name: str, title: str, text: str, write: Callable[[float], str] = unit
     """Say what tuning left of the language model, where that was measured."""
 
     def cell(row: Row) -> Cell:
-        change = (extra(row, "retention") or {}).get(name, {}).get("change")
-        if not change:
+        if not (change := (extra(row, "retention") or {}).get(name, {}).get("change")):
             return Cell()
+        seeds = [told[name]["change"]["mean"] for told in reported(row, "retention")]
+        least, most = write(min(seeds)), write(max(seeds))
         bounds = f"[{write(change['low'])}, {write(change['high'])}]"
-        return Cell(write(change["mean"]), bounds, change["mean"])
+        span = f", seeds {least} to {most}" * (least != most)
+        return Cell(write(change["mean"]), bounds + span, change["mean"])
 
     return Column("learning", title, f"{text}; the bare language model, no user", cell)
 
