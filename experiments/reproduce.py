@@ -133,10 +133,8 @@ def value_of(result: Result, key: str) -> str | None:
         return typed[key]
     if key in result.run["choices"]:
         return str(result.run["choices"][key])
-    node: Any = result.run["config"]
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, Mapping) else None
-    return None if node is None else str(node)
+    found = OmegaConf.select(OmegaConf.create(result.run["config"]), key)
+    return None if found is None else str(found)
 
 
 def reproduce(
@@ -162,25 +160,29 @@ def reproduce(
 
 
 def run_again(old: Result, changes: Sequence[str], runs: Path) -> Result | Unfinished:
-    """Run a committed run's own command with other paths.
-
-    Raises:
-        UserError: It needs a path that was not committed, or its config cannot be read any more.
-    """
-    verb, set_keys = old.run["verb"], {change.partition("=")[0] for change in changes}
-    overrides = [text for text in old.run["overrides"] if text.partition("=")[0] not in set_keys]
-    for text in overrides:
-        key, _, value = text.partition("=")
-        if value.strip("'\"").startswith(f"{ELSEWHERE}/"):
-            raise UserError(f"{text}: where is it on this machine? Type --set {key}=<path>")
-    typed = [*overrides, *changes, f"paths.runs='{runs}'"]
-    typed = [*former(old.run["config"], load(verb, typed).config), *typed]
+    """Run a committed run's own command with other paths, as :func:`again` says."""
+    verb, typed = old.run["verb"], [*again(old, changes), f"paths.runs='{runs}'"]
     loaded = load(verb, typed)
     outcome = execute(verb, loaded.config, loaded.choices, typed, wait=True)
     stop_if_interrupted(outcome)
     if outcome.error:
         print(f"failed: {outcome.error}", file=sys.stderr)
     return load_result(Path(outcome.folder))
+
+
+def again(old: Result, changes: Sequence[str]) -> list[str]:
+    """Return what to type to have a committed run again, ``changes`` in place of its own values.
+
+    Raises:
+        UserError: It needs a path that was not committed, or its config cannot be read any more.
+    """
+    set_keys = {change.partition("=")[0] for change in changes}
+    typed = [text for text in old.run["overrides"] if text.partition("=")[0] not in set_keys]
+    for key, _, value in (text.partition("=") for text in typed):
+        if value.strip("'\"").startswith(f"{ELSEWHERE}/"):
+            raise UserError(f"{key}={value}: where is it here? Type --set {key}=<path>")
+    typed += changes
+    return [*former(old.run["config"], load(old.run["verb"], typed).config), *typed]
 
 
 def former(old: Mapping[str, Any], new: DictConfig) -> list[str]:
@@ -291,8 +293,7 @@ def show(
 
 
 def _where(result: Result) -> str:
-    versions = result.environment.get("versions", {})
-    return f"{machine(result.environment)}, torch {versions.get('torch')}"
+    return f"{machine(result.environment)}, torch {result.environment['versions']['torch']}"
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ import pytest
 from omegaconf import OmegaConf
 
 from experiments import reproduce
-from experiments.reproduce import choose, compare, former, labels_of, main, run_again
-from experiments.tables import read
+from experiments.reproduce import again, choose, compare, former, labels_of, main, run_again
+from experiments.tables import all_committed, read
 from userllm.config import load
 from userllm.errors import UserError
+from userllm.report.settings import identity
 
 
 @pytest.fixture
@@ -41,6 +42,23 @@ def test_older_results_are_run_as_they_were(task, missing):
         node.pop("min_answer_tokens", None)
     assert former(older, now) == missing
     assert former(OmegaConf.to_container(now), now) == []
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("folder", all_committed(), ids=lambda folder: folder.name)
+def test_what_was_typed_for_a_committed_run_still_asks_for_the_same(folder):
+    cells = {identity(asked_for(result.run["config"], result)): result for result in read(folder)}
+    for cell, old in cells.items():
+        typed = again(old, ["data.dir=/elsewhere"] * ("dir" in old.run["config"]["data"]))
+        now = OmegaConf.to_container(load(old.run["verb"], typed).config, resolve=True)
+        assert identity(asked_for(now, old)) == cell, typed
+
+
+def asked_for(config, result):
+    """Leave out what other keys copy (size), and a key that earlier results lack."""
+    values = {key: value for key, value in config.items() if key != "size"}
+    task = {k: v for k, v in (values.get("task") or {}).items() if k != "min_answer_tokens"}
+    return {"verb": result.run["verb"], "config": values | {"task": task}}
 
 
 def verdicts(old, new):
