@@ -270,7 +270,7 @@ def labels_of(results: Sequence[Result]) -> list[str]:
 def show(
     lines: Sequence[Line], old: Sequence[Result], new: Sequence[Result], *, everything: bool
 ) -> None:
-    """Print primary metrics, or everything, and what was missed; both machines; the sum of it."""
+    """Print primary metrics, or everything, and what was missed; the sum of it; both machines."""
     table = Table("run", "number", title="Committed and now")
     for name in ("committed", "accepted", "now", "verdict"):
         table.add_column(name, justify="right")
@@ -286,14 +286,14 @@ def show(
     counts = Counter(line.verdict for line in lines)
     told = [f"{counts[verdict]} {verdict}" for verdict in ("equal", "within", "missed")]
     console.print(f"{len(lines)} numbers of {len(old)} runs: {', '.join(told)}.")
-    before, now = ("; ".join(sorted({_where(one) for one in many})) for many in (old, new))
-    console.print(f"Committed on: {before}.")
-    same = "the same machine type and versions" if before == now else "others"
-    console.print(f"Now on {same}: {now or 'nothing ran'}.")
+    console.print(f"Committed on: {_where(old)}.")
+    console.print(f"Now on: {_where(new)}.")
 
 
-def _where(result: Result) -> str:
-    return f"{machine(result.environment)}, torch {result.environment['versions']['torch']}"
+def _where(results: Sequence[Result]) -> str:
+    every = [result.environment for result in results]
+    told = ((machine(o), o.get("cpu_kind"), f"torch {o['versions']['torch']}") for o in every)
+    return "; ".join(sorted({", ".join(filter(None, one)) for one in told})) or "nothing ran"
 
 
 if __name__ == "__main__":

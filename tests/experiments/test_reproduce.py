@@ -8,6 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from experiments import reproduce
+from experiments.collect import machine
 from experiments.reproduce import again, choose, compare, former, labels_of, main, run_again
 from experiments.tables import all_committed, read
 from userllm.config import load
@@ -145,7 +146,9 @@ def test_a_miss_is_the_exit_code(study, monkeypatch, capsys, tmp_path, shift, co
     monkeypatch.setattr(reproduce, "run_again", again)
     assert main(["made_up", "seed=0", "--runs", str(tmp_path)]) == code
     printed = capsys.readouterr().out
-    assert "the same machine type and versions" in printed
+    places = dict(line.split(" on: ") for line in printed.splitlines() if " on: " in line)
+    assert places["Now"] == places["Committed"]
+    assert machine(read(study)[0].environment) in places["Now"]
     assert ("2 missed" in printed) == bool(code)
 
 

@@ -4,7 +4,6 @@ import os
 import platform
 import re
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,6 +22,9 @@ PACKAGES = (
     "polars",
 )
 """Packages whose version can change a number."""
+
+CPUINFO = Path("/proc/cpuinfo")
+"""What Linux says about its processors."""
 
 HIDDEN = "***"
 
@@ -74,6 +76,7 @@ def describe_environment() -> dict[str, Any]:
         "versions": versions(),
         "platform": platform.platform(),
         "cpu": cpu_model(),
+        "cpu_kind": cpu_kind(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_bytes": psutil.virtual_memory().total,
@@ -117,9 +120,22 @@ def _git(checkout: Path, *arguments: str) -> str | None:
 
 def cpu_model() -> str:
     """Return the processor's name as its maker writes it, where the system tells."""
-    if sys.platform == "linux":
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        if names:
-            return names[0]
-    return platform.processor() or platform.machine()
+    return _cpuinfo().get("model name") or platform.processor() or platform.machine()
+
+
+def cpu_kind() -> str | None:
+    """Return what tells processors of one name apart, which may round differently; None if unknown.
+
+    Rented machines often hide all but the maker's name.
+    """
+    told, keys = _cpuinfo(), {"cpu family": "family", "model": "model", "stepping": "stepping"}
+    return ", ".join(f"{name} {told[key]}" for key, name in keys.items() if key in told) or None
+
+
+def _cpuinfo() -> dict[str, str]:
+    """Return what `CPUINFO` says about the first processor; empty where there is none."""
+    if not CPUINFO.exists():
+        return {}
+    first = CPUINFO.read_text(encoding="utf-8").partition("\n\n")[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
