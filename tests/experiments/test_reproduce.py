@@ -139,11 +139,11 @@ def test_a_place_that_was_not_published_has_to_be_given(one, tmp_path):
 
 @pytest.mark.parametrize(("shift", "code"), [(0.0, 0), (0.05, 0), (0.5, 1)])
 def test_a_miss_is_the_exit_code(study, monkeypatch, capsys, tmp_path, shift, code):
-    def again(old, changes, runs):
+    def shifted(old, changes, runs):
         return with_mean(old, old.outcomes[0]["metrics"]["recall@10"]["mean"] + shift)
 
     monkeypatch.setattr(reproduce, "committed", lambda name: study)
-    monkeypatch.setattr(reproduce, "run_again", again)
+    monkeypatch.setattr(reproduce, "run_again", shifted)
     assert main(["made_up", "seed=0", "--runs", str(tmp_path)]) == code
     printed = capsys.readouterr().out
     places = dict(line.split(" on: ") for line in printed.splitlines() if " on: " in line)

@@ -95,11 +95,10 @@ def build_tables(
     names = sorted({n for table in tables for row in table.rows for n in (row.method, row.label)})
     if baseline and baseline not in names:
         bracketed = next((name for name in names if "(" in name), None)
-        quoting = f" A name with brackets wants two pairs of quotes: 'baseline=\"{bracketed}\"'"
-        raise UserError(
-            f"baseline={baseline}: no method or row has this name. Choose from: {names}."
-            f"{quoting if bracketed else ''}"
-        )
+        said = f"baseline={baseline}: no method or row has this name. Choose from: {names}."
+        if bracketed:
+            said += f" A name with brackets wants two pairs of quotes: 'baseline=\"{bracketed}\"'"
+        raise UserError(said)
     return [*map(partial(_set_apart, tables), tables), *_waiting(tables, missing)]
 
 
