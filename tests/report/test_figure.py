@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import replace
 
 import altair as alt
@@ -65,6 +66,14 @@ def test_labels_do_not_cover_each_other_or_leave_the_frame():
     boxes = [box_of(label, *point) for label, point in zip(labels, points, strict=True)]
     assert boxes[0].overlap(boxes[1]) == 0
     assert all(box.overlap(frame) == pytest.approx(box.area) for box in boxes)
+
+
+def test_a_label_rather_covers_a_little_than_stand_beside_another_point():
+    points = [(300.0, 100.0), (300.0, 112.0)]
+    free_below = [Box(270, 60, 273, 107), Box(305, 0, 520, 200), Box(298, 0, 302, 200)]
+    label = place(points, ["upper", "lower"], free_below, Box(0, 0, 520, 200))[0]
+    end = 300 + label.dx, 100 + label.dy
+    assert math.dist(end, points[0]) < math.dist(end, points[1])
 
 
 def test_names_of_floors_of_one_height_do_not_cover_each_other(table):
