@@ -119,7 +119,7 @@ def _mark(x: float, y: float) -> Box:
 
 
 def _cost(label: Label, point: tuple[float, float], taken: Iterable[Box], frame: Box) -> float:
-    """Return the covered area; leaving the frame is worse than covering something."""
+    """Return the covered area and more for the way to the point, most for leaving the frame."""
     box = box_of(label, *point)
     outside = box.area - box.overlap(frame)
     return 10 * outside + box.overlaps(taken) + AWAY * abs(label.dy)
