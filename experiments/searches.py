@@ -20,6 +20,7 @@ from userllm.errors import UserError
 from userllm.report.results import Result, load
 from userllm.run.reference import find_runs
 from userllm.run.search.memory import recorded
+from userllm.run.search.settings import remembered
 
 NOT_SETTINGS = (
     "study=",
@@ -70,7 +71,7 @@ def kept(searches: Sequence[str], runs: Path) -> pl.DataFrame:
     Raises:
         UserError: There is none, or some are grids and some Optuna's.
     """
-    files = {name: sorted(runs.glob(f"searches/{name}-*.sqlite3")) for name in searches}
+    files = {name: remembered(name, runs) for name in searches}
     grids = [name for name, found in files.items() if not found]
     if not grids:
         return proposed([(name, file) for name, found in files.items() for file in found])

@@ -16,7 +16,7 @@ from userllm.run.search.memory import Memory
 from userllm.run.search.objective import curve, value_of
 from userllm.run.search.overview import overview
 from userllm.run.search.pruning import Watch
-from userllm.run.search.settings import Settings
+from userllm.run.search.settings import Settings, remembered
 from userllm.run.search.space import distributions, rounded, split
 
 pytestmark = pytest.mark.whole
@@ -187,6 +187,17 @@ def test_another_seed_space_or_fixed_override_is_another_search_but_a_label_is_n
         assert settings_of(tmp_path, **changed).path != plain.path
     labelled = settings_of(tmp_path, fixed=["seed=1", "logger=wandb", "paths.reports=x"])
     assert labelled.path == plain.path
+
+
+def test_the_files_of_one_name_are_found_and_none_of_a_longer_name(tmp_path):
+    searches = [
+        settings_of(tmp_path, study=name, seed=seed)
+        for name, seed in (("my study", 0), ("my study", 1), ("my study-more", 0))
+    ]
+    for one in searches:
+        one.path.parent.mkdir(parents=True, exist_ok=True)
+        one.path.touch()
+    assert remembered("my study", tmp_path / "runs") == sorted(one.path for one in searches[:2])
 
 
 def test_a_failed_trial_is_tried_again_with_the_same_values(tmp_path):

@@ -18,6 +18,8 @@ from userllm.run.search.space import split
 
 PART = "evaluation.part"
 VALID = f"{PART}=valid"
+IDENTITY = 8
+"""Hexadecimal digits that tell the searches of one name apart."""
 
 HINTS: dict[str, Any] = {
     "params": dict[str, Any],
@@ -61,8 +63,17 @@ class Settings:
         told = [self.verb, kept, self.varied, self.metric, self.direction, self.parallel]
         told += [self.seed, self.startup, self.prune]
         text = json.dumps(told, sort_keys=True)
-        identity = hashlib.sha256(text.encode()).hexdigest()[:8]
-        return self.runs / "searches" / f"{slug(self.study)}-{identity}.sqlite3"
+        identity = hashlib.sha256(text.encode()).hexdigest()[:IDENTITY]
+        return self.runs / _name(self.study, identity)
+
+
+def remembered(study: str, runs: Path) -> list[Path]:
+    """Return the files of all searches of one name, in the folder of all runs."""
+    return sorted(runs.glob(_name(study, "?" * IDENTITY)))
+
+
+def _name(study: str, identity: str) -> str:
+    return f"searches/{slug(study)}-{identity}.sqlite3"
 
 
 def read_settings(config: DictConfig, given: Mapping[str, Any], typed: Sequence[str]) -> Settings:
