@@ -110,17 +110,20 @@ class ItemTokens(nn.Module):
         """Return the words of the last events, ``len(fields)`` vectors for each."""
         kept = last_events(events, self.events)
         words_BLFD = torch.stack([self._words(f, kept.features[f]) for f in self.fields], dim=2)
-        vectors_BUD = words_BLFD.flatten(1, 2)
-        if self.projector is not None:
-            vectors_BUD = vectors_BUD + self.projector(vectors_BUD)
-        return UserMemory(vectors_BUD, kept.mask.repeat_interleave(len(self.fields), dim=1))
+        mask_BU = kept.mask.repeat_interleave(len(self.fields), dim=1)
+        return UserMemory(words_BLFD.flatten(1, 2), mask_BU)
 
     def bind(self, memory: UserMemory | None) -> None:
         """Nothing inside the blocks reads the memory."""
 
     def prefix(self, memory: UserMemory | None, batch: int) -> tuple[Tensor, Tensor] | None:
-        """Return the words."""
-        return None if memory is None else (memory.vectors_BUE, memory.mask_BU)
+        """Return the words, projected where that is asked for."""
+        if memory is None:
+            return None
+        words_BUD = memory.vectors_BUE
+        if self.projector is not None:
+            words_BUD = words_BUD + self.projector(words_BUD)
+        return words_BUD, memory.mask_BU
 
     def vectors(self, given: Count) -> Count:
         """Return the number of words of so many events."""

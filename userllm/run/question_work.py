@@ -140,8 +140,9 @@ def append_flops(model: UserLLM, asking: Asking, kept: Kept) -> Count | None:
             work = work + model.encoder.item_flops(1.0).total
     work = work + _compression_flops(model, lengths)
     if kept == "keys and values":
-        # Of the new vectors, or of all that a Perceiver makes, however many it reads.
-        new = model.context.flops(model.memory.vectors(1.0), 0.0)
+        # Of the vectors that changed, or of all that a Perceiver makes, however many it reads.
+        changed = 1.0 if isinstance(model.encoder, AppendingEncoder) else lengths.events
+        new = model.context.flops(model.given(changed), 0.0)
         work = work + new.memory.total - new.compression.total
     return work
 
