@@ -64,6 +64,21 @@ def prompts() -> TokenBatch:
     return left_padded(ids, [7, 4, 7])
 
 
+def test_what_is_read_first_under_mixed_precision_is_what_scoring_would_read(
+    prompts: TokenBatch,
+) -> None:
+    model, nodes = frozen("gated", "llama").eval(), torch.arange(3).expand(3, -1)
+    model.trunk = trunk_of(model.lm, model.context)
+    answers = AnswerTokens(sequences=TITLES, end=END, softmax="vocabulary")
+    mixed, plain = KnownTexts(answers.trie), KnownTexts(answers.trie)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        trained = mixed.read(model, prompts)
+        trained.nodes(nodes)
+    scored, expected = mixed.read(model, prompts), plain.read(model, prompts)
+    assert torch.equal(scored.prompt(), expected.prompt())
+    assert torch.equal(scored.nodes(nodes), expected.nodes(nodes))
+
+
 @pytest.mark.parametrize("family", families())
 @pytest.mark.parametrize("kind", ["none", "gated", "plain", "updates above"])
 def test_rankings_and_gradients_are_those_of_reading_everything(

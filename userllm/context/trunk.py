@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -46,12 +47,16 @@ class Trunk:
     def states(self, **inputs: Any) -> Tensor:
         """Return what arrives above the trunk ``[B, S, D]``; a cache is filled up to there.
 
+        In the weights' own precision always: what is kept in mixed-precision training is read in
+        scoring, which has full precision.
+
         Args:
             inputs: As of the language model itself.
         """
         self._stop = True
         try:
-            self.lm.base_model(**inputs)
+            with torch.autocast(self.lm.device.type, enabled=False):
+                self.lm.base_model(**inputs)
         except _Reached as reached:
             return reached.states_BSD
         finally:
