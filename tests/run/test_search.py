@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import OmegaConf
 
 from userllm.cli import main
 from userllm.config import Composer
@@ -15,7 +16,7 @@ from userllm.run.search.loop import search
 from userllm.run.search.memory import Memory
 from userllm.run.search.objective import curve, value_of
 from userllm.run.search.overview import overview
-from userllm.run.search.pruning import Watch
+from userllm.run.search.pruning import Watch, watched
 from userllm.run.search.settings import Settings, remembered
 from userllm.run.search.space import distributions, rounded, split
 
@@ -265,3 +266,14 @@ def test_the_best_is_trained_to_its_end_and_the_earliest_of_equals(tmp_path):
 def test_columns_are_short_and_different():
     keys = ["training.learning_rates.gates", "training.learning_rates.lm", "a.rate", "b.rate"]
     assert short_names(keys) == ["gates", "lm", "a.rate", "b.rate"]
+
+
+def test_ctrl_c_is_not_taken_for_an_earlier_trials_pruning(tmp_path):
+    watch = Watch("pretrain", "ndcg@10", "maximize", 3, [])
+    watch.stopped.append((tmp_path / "an_earlier_trial", 10))
+    with pytest.raises(KeyboardInterrupt):
+        watched(interrupted, watch, OmegaConf.create())
+
+
+def interrupted(config):
+    raise KeyboardInterrupt

@@ -25,7 +25,7 @@ class Watch:
 
     Attributes:
         curves: Step to value of each finished trial.
-        stopped: Folder and step of the run that was pruned.
+        stopped: Folder and step of each run that was pruned in this process.
     """
 
     verb: str
@@ -63,12 +63,13 @@ def watched(task: Callable[[DictConfig], Any], watch: Watch, config: DictConfig)
     """Run a trial in a worker; one that is pruned returns an outcome like any other."""
     from userllm.run.launch import Outcome
 
-    began = time.monotonic()
+    began, earlier = time.monotonic(), len(watch.stopped)
     token = _watch.set(watch)
     try:
         return task(config)
     except KeyboardInterrupt:
-        if not watch.stopped:
+        if len(watch.stopped) == earlier:
+            # Somebody's Ctrl-C, not this trial's place among the others.
             raise
         folder, step = watch.stopped[-1]
         settings: Any = HydraConfig.get()
