@@ -46,6 +46,7 @@ class FakeRuns:
         seed: int = 0,
         data: str = "movielens_100k",
         fingerprint: str = "f" * 64,
+        origin: str = "random",
         protocol: str = PROTOCOL,
         overrides: tuple[str, ...] = (),
         config: dict[str, Any] | None = None,
@@ -80,7 +81,7 @@ class FakeRuns:
             },
             "outcomes": outcomes,
             "examples": _examples(context, seed),
-            "environment": _environment(data, fingerprint),
+            "environment": _environment(data, fingerprint, origin),
         }
         _write(folder / "result.json", result)
         _write(folder / "status.json", {"state": "finished", "error": None})
@@ -248,7 +249,7 @@ def _examples(context: str, seed: int) -> list[dict[str, Any]]:
     ]
 
 
-def _environment(data: str, fingerprint: str) -> dict[str, Any]:
+def _environment(data: str, fingerprint: str, origin: str) -> dict[str, Any]:
     return {
         "git": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False},
         "versions": {"python": "3.11.2", "torch": "2.9.0", "userllm": "0.1.0"},
@@ -260,7 +261,7 @@ def _environment(data: str, fingerprint: str) -> dict[str, Any]:
         "gpu": None,
         "data_fingerprint": fingerprint,
         "data_name": data,
-        "lm_source": "random weights",
+        "lm_source": {"name": "tiny", "origin": origin},
         "started": "2026-01-01T00:00:00+00:00",
         "ended": "2026-01-01T00:05:00+00:00",
     }

@@ -94,6 +94,13 @@ def test_other_data_under_the_same_name_is_refused_with_both_fingerprints(fake_r
         table_of(fake_runs)
 
 
+def test_other_weights_of_one_language_model_are_refused_with_both_origins(fake_runs):
+    fake_runs.finished("none", origin="hub")
+    fake_runs.finished("hybrid", origin="package x, 4-bit")
+    with pytest.raises(UserError, match=r"(?s)language models 'tiny'.*package x.*hub|hub.*package"):
+        table_of(fake_runs)
+
+
 def test_other_data_and_other_protocols_get_tables_of_their_own(fake_runs):
     fake_runs.finished("none")
     fake_runs.finished("none", protocol="global_time")

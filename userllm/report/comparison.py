@@ -1,6 +1,7 @@
 """Runs to tables: what may stand in one table, in which order, against which baseline."""
 
 import hashlib
+import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +13,7 @@ from userllm.errors import UserError
 from userllm.report import units
 from userllm.report.copies import Told, refuse_disagreement
 from userllm.report.missing import belongs, never_started, subject
-from userllm.report.results import Result, Unfinished
+from userllm.report.results import Result, Unfinished, weights_of
 from userllm.report.rows import Averaged, Row, average, lower_is_better, row_of
 from userllm.report.settings import differing_settings, identity
 from userllm.report.verdicts import compared_with, marked
@@ -87,7 +88,7 @@ def build_tables(
             f"None of the {len(results)} runs was scored, so there is nothing to compare; what "
             "userllm benchmark measured is in the tables that it prints and in its result.json."
         )
-    _refuse_mixed_data(results)
+    _refuse_mixed(results)
     tables = [
         _table(setting, rows, missing, baseline)
         for setting, rows in sorted(_merge(results).items())
@@ -102,19 +103,22 @@ def build_tables(
     return [*map(partial(_set_apart, tables), tables), *_waiting(tables, missing)]
 
 
-def _refuse_mixed_data(results: Iterable[Result]) -> None:
-    """One data name must mean one data set, or rows would answer different questions."""
-    seen: dict[str, Result] = {}
+def _refuse_mixed(results: Iterable[Result]) -> None:
+    """One name must mean one data set and one language model, or rows cannot be held together."""
+    seen: dict[tuple[str, str, str], tuple[str, Result]] = {}
     for result in results:
-        name = result.environment["data_name"]
-        first = seen.setdefault(name, result)
-        one, other = (item.environment["data_fingerprint"] for item in (first, result))
-        if one != other:
-            raise UserError(
-                f"These runs call different data {name!r}, so they cannot be compared:\n"
-                f"  {one}  {first.folder}\n  {other}  {result.folder}\n"
-                "Compare them separately, or run one of them again on the other's data."
-            )
+        told, lm = result.environment, json.dumps(result.run["config"].get("lm"))
+        marks = {("data", told["data_name"], ""): told["data_fingerprint"]}
+        if weights := weights_of(told):
+            marks["language models", told["lm_source"]["name"], lm] = weights
+        for named, mark in marks.items():
+            one, first = seen.setdefault(named, (mark, result))
+            if one != mark:
+                raise UserError(
+                    f"These runs call different {named[0]} {named[1]!r}, so they cannot be "
+                    f"compared:\n  {one}  {first.folder}\n  {mark}  {result.folder}\n"
+                    "Compare them separately, or run one of them again with the other's."
+                )
 
 
 def _merge(results: Sequence[Result]) -> dict[Setting, list[Row]]:

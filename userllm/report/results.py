@@ -202,3 +202,9 @@ def _read_per_user(file: Path) -> pl.DataFrame:
     if missing:
         raise UserError(f"{file} lacks the columns {', '.join(missing)}. {_AGAIN}")
     return frame.sort(KEY_COLUMNS)
+
+
+def weights_of(environment: Mapping[str, Any]) -> str | None:
+    """Return the origin and revision of a run's language model; None where it has none."""
+    source = environment.get("lm_source")
+    return None if source is None else f"{source['origin']}, revision {source.get('revision')}"
