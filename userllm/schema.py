@@ -117,7 +117,6 @@ class _Run:
 
     name: str | None
     group: str | None
-    seed: int
     threads: int | None
     logger: Any
     paths: Paths
@@ -127,6 +126,7 @@ class _Run:
 class Pretrain(_Run):
     """Keys of ``userllm pretrain``."""
 
+    seed: int
     data: Any
     split: Literal["leave_last_out", "global_time"]
     history: int
@@ -149,6 +149,7 @@ class _Answering(_Run):
 class Contextualize(_Answering):
     """Keys of ``userllm contextualize``."""
 
+    seed: int
     data: Any
     split: Literal["leave_last_out", "global_time"]
     history: int
@@ -179,6 +180,7 @@ class Evaluate(_Answering):
 class Benchmark(_Answering):
     """Keys of ``userllm benchmark``."""
 
+    seed: int
     run: str | None
     methods: list[str]
     shared: str

@@ -252,26 +252,6 @@ def test_an_encoder_of_another_corpus_is_refused(runs: Path) -> None:
     assert "was trained on the corpus" in outcome.error
 
 
-@pytest.mark.parametrize("interrupted", [True, False], ids=["continued", "evaluated"])
-def test_a_run_goes_on_with_the_language_model_it_was_begun_with(
-    interrupted: bool, tmp_path: Path
-) -> None:
-    words = ("encoder.checkpoint=null", "evaluation.users=2", "name=mine")
-    folder = Path(contextualize(tmp_path, *words).folder)
-    file = folder / ("language_model.json" if interrupted else "result.json")
-    text = file.read_text(encoding="utf-8")
-    if interrupted:
-        (folder / "status.json").write_text('{"state": "interrupted"}', encoding="utf-8")
-    for said, state in ((text.replace('"random"', '"another"'), "failed"), (text, "finished")):
-        file.write_text(said, encoding="utf-8")
-        if interrupted:
-            outcome = contextualize(tmp_path, *words)
-        else:
-            outcome = run("evaluate", tmp_path, f"run={folder}", "evaluation.users=2")
-        assert outcome.state == state
-        assert ("another, revision None" in outcome.error) == (state == "failed")
-
-
 def test_an_lm_folder_without_a_model_is_refused(runs: Path, tmp_path: Path) -> None:
     outcome = contextualize(runs, "lm=huggingface", f"lm.model={tmp_path}")
     assert outcome.exit_code == 2

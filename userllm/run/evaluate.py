@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from userllm.errors import UserError
 from userllm.run.finished import Finished, reopen
@@ -13,6 +13,8 @@ from userllm.run.scoring import score
 def run(cfg: DictConfig, folder: RunFolder) -> None:
     """Load the run that ``cfg.run`` names and ask the questions of ``cfg.evaluation``."""
     finished = reopen(cfg)
+    trained = finished.result["run"]
+    config = OmegaConf.to_container(finished.config, resolve=True)
     score(
         finished.config,
         finished.assembly,
@@ -20,6 +22,12 @@ def run(cfg: DictConfig, folder: RunFolder) -> None:
         folder,
         method=finished.method,
         kept=_kept(finished, asked=cfg.evaluation.retention),
+        # Tables average over seeds and compare with the run that knows no user, as of any run.
+        of={
+            "seed": trained["seed"],
+            "choices": trained["choices"],
+            "config": folder.redactor.tree(config),
+        },
     )
 
 

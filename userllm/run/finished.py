@@ -108,7 +108,7 @@ def pin_weights(assembly: Assembly, folder: RunFolder) -> None:
         UserError: There are checkpoints of a training on another one.
     """
     file = folder.path / LANGUAGE_MODEL
-    if file.is_file() and any(folder.checkpoints.glob("*.ckpt")):
+    if file.is_file() and any(folder.path.glob("checkpoints/*.ckpt")):
         refuse_other_weights(assembly, json.loads(file.read_text(encoding="utf-8")), folder.path)
     folder.write_json(LANGUAGE_MODEL, {"lm_source": assembly.loaded.source})
 

@@ -121,7 +121,8 @@ class RunFolder:
         """Write result.json: what the verb found, completed with which run and where.
 
         Args:
-            result: ``outcomes``, ``examples`` and what the verb adds to ``environment``.
+            result: ``outcomes``, ``examples``, what the verb adds to ``environment``, and what it
+                says otherwise of ``run``.
         """
         manifest = json.loads((self.path / "manifest.json").read_text(encoding="utf-8"))
         environment = {**manifest, "ended": timestamp(), **result.get("environment", {})}
@@ -135,9 +136,10 @@ class RunFolder:
             "config": self.redactor.tree(self.config),
             "overrides": self.overrides,
             "command": self.command,
+            **result.get("run", {}),
         }
-        fixed = {"schema_version": SCHEMA_VERSION, "run": run}
-        self.write_json("result.json", {**fixed, **result, "environment": environment})
+        whole = {"schema_version": SCHEMA_VERSION, **result}
+        self.write_json("result.json", {**whole, "run": run, "environment": environment})
 
 
 def identity(verb: str, config: DictConfig | Mapping[str, Any]) -> str:

@@ -225,7 +225,7 @@ def verb_function(verb: str) -> Callable[[DictConfig, RunFolder], None]:
 
 def _prepare_process(config: DictConfig) -> None:
     """Set what a process has only one of: threads, memory and its peak, random generators."""
-    if "seed" not in config:
+    if "threads" not in config:
         return
     from pytorch_lightning import seed_everything
 
@@ -233,5 +233,6 @@ def _prepare_process(config: DictConfig) -> None:
     from userllm.training.processes import set_up_process
 
     set_up_process(config.threads)
-    seed_everything(config.seed, workers=True, verbose=False)
+    if "seed" in config:
+        seed_everything(config.seed, workers=True, verbose=False)
     forget_peak_memory()

@@ -37,6 +37,7 @@ def score(
     *,
     method: str,
     kept: dict[str, Any] | None = None,
+    of: Mapping[str, Any] | None = None,
 ) -> None:
     """Ask the held-out questions, write ``per_user.parquet`` and ``result.json``, print tables.
 
@@ -47,6 +48,7 @@ def score(
         folder: Where to write.
         method: What tables call it.
         kept: What tuning left of the language model, where that was measured.
+        of: Seed, choices and config of the run that is scored, where another one trained it.
     """
     device = model_device()
     assembly.model.to(device).eval()
@@ -79,7 +81,8 @@ def score(
         "data_name": assembly.corpus.card["name"],
         "lm_source": assembly.loaded.source,
     }
-    folder.write_result({"outcomes": outcomes, "examples": examples, "environment": environment})
+    found = {"outcomes": outcomes, "examples": examples, "environment": environment}
+    folder.write_result({**found, "run": of or {}})
 
 
 def _ask(
