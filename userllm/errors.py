@@ -1,4 +1,4 @@
-"""The one exception for everything a user can put right."""
+"""What ends a run early: what a user can put right, and a helper whose part is over."""
 
 
 class UserError(Exception):
@@ -7,3 +7,7 @@ class UserError(Exception):
     Everything that bad input can cause raises this, so that nobody has to read a traceback to
     find a misspelt key. Programming errors keep their tracebacks.
     """
+
+
+class Helped(SystemExit):
+    """A training is over for a process that is not its first: the rest is not its business."""

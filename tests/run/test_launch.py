@@ -9,10 +9,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from userllm.config import load
-from userllm.errors import UserError
+from userllm.errors import Helped, UserError
 from userllm.run.failure import Terminated, diagnose, terminable
 from userllm.run.folder import read_status
-from userllm.run.launch import ensure, execute
+from userllm.run.launch import IN_PROGRESS, _announced, ensure, execute
 from userllm.run.stage import derive
 
 
@@ -192,3 +192,38 @@ def test_threads_are_set_and_are_no_part_of_the_identity(pretrain, only_run):
         assert calls(only_run()) == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_process_helps_only_with_the_training_it_was_started_for(pretrain, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv(IN_PROGRESS, str(tmp_path / "runs" / "pretrain" / "another"))
+    assert pretrain() == 0
+    assert not list(tmp_path.glob("runs/pretrain/*"))
+
+
+def test_what_is_trained_is_announced_with_the_run_that_needs_it(tmp_path, monkeypatch):
+    monkeypatch.delenv(IN_PROGRESS, raising=False)
+    with _announced(tmp_path / "outer"), _announced(tmp_path / "inner"):
+        told = os.environ[IN_PROGRESS].split(os.pathsep)
+    assert told == [str(tmp_path / "outer"), str(tmp_path / "inner")]
+    assert IN_PROGRESS not in os.environ
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_schedulers_process_goes_on_when_the_first_has_finished(
+    made, pretrain, only_run, monkeypatch, capsys
+):
+    # What the first process has made of the training by the time that its part of it is over.
+    assert pretrain("seed=3", "name=a") == 0
+    status = only_run() / "status.json"
+    finished = status.read_text()
+    status.write_text('{"state": "running"}')
+
+    def helped(config, folder):
+        status.write_text(finished if made else '{"state": "failed", "error": "unlucky"}')
+        raise Helped(0)
+
+    monkeypatch.setattr(sys.modules["userllm.run.pretrain"], "run", helped)
+    monkeypatch.setenv("RANK", "1")
+    assert pretrain("seed=3", "name=a") == (0 if made else 1)
+    assert made or "unlucky" in capsys.readouterr().err

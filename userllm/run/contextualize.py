@@ -10,7 +10,7 @@ from rich.console import Console
 from userllm.context.lit import ContextModule
 from userllm.context.model import UserLLM
 from userllm.context.work import known_text_flops, training_flops
-from userllm.errors import UserError
+from userllm.errors import Helped, UserError
 from userllm.retention.compare import retention
 from userllm.run import tracking
 from userllm.run.assembly import Assembly, assemble, method_of
@@ -18,6 +18,7 @@ from userllm.run.costing import Trained
 from userllm.run.finished import pin_weights
 from userllm.run.folder import RunFolder
 from userllm.run.language import language_scores
+from userllm.run.launch import is_helper
 from userllm.run.progress import record_steps
 from userllm.run.scoring import score
 from userllm.task.exam import Exam, example_lengths
@@ -52,6 +53,8 @@ def train(cfg: DictConfig, assembly: Assembly, folder: RunFolder) -> Trained:
     batches = training_batches(cfg, assembly, rows)
     groups = parameter_groups(cfg, assembly.model)
     if not groups:
+        if is_helper():
+            raise Helped(0)
         log.info("nothing learns in this method; it is measured as it is")
         return Trained(0, 0, 0.0, 0.0)
     passes = options.get("accumulate_grad_batches", 1) * processes(options)

@@ -10,7 +10,8 @@ import os
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +19,10 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from userllm.config import as_config
-from userllm.errors import UserError
+from userllm.errors import Helped, UserError
 from userllm.run import tracking
 from userllm.run.failure import TERMINATED, StageError, Terminated, diagnose, terminable
-from userllm.run.folder import RunFolder, lost_files, read_result, timestamp
+from userllm.run.folder import RunFolder, lost_files, read_result, read_status, timestamp
 from userllm.run.journal import journal
 from userllm.run.lock import hold
 from userllm.run.manifest import describe_environment
@@ -33,6 +34,10 @@ log = logging.getLogger(__name__)
 
 ALWAYS = {"compare", "benchmark"}
 """Verbs that look at what is there now, so a finished one says nothing about today."""
+TRAINED = {"pretrain", "contextualize"}
+"""Verbs whose training several processes can share."""
+IN_PROGRESS = "USERLLM_RUNS_IN_PROGRESS"
+"""Variable for processes that a training starts: the folders of the run and of what needs it."""
 
 _choices: ContextVar[Mapping[str, str]] = ContextVar("choices")
 """Group choices of the run in progress; they name the stages that it needs."""
@@ -74,9 +79,9 @@ def execute(
         runs = Path(config.paths.runs).absolute()
         pinned = as_config(pin(OmegaConf.to_container(config), runs))
         folder = RunFolder(verb=verb, config=pinned, choices=choices, overrides=overrides)
-        if is_helper():
+        if is_helper() and verb in TRAINED:
             return _help(folder, pinned)
-        with terminable(), hold(folder.path, wait=wait):
+        with terminable(), hold(folder.path, wait=wait or is_helper()):
             if config.get("group"):
                 record_member(runs, config.group, folder.path)
             if folder.state == "finished" and verb not in ALWAYS and _is_whole(folder):
@@ -99,15 +104,43 @@ def is_helper() -> bool:
 
 
 def _help(folder: RunFolder, config: DictConfig) -> Outcome:
-    """Take part in a run's training; the first process holds the folder and writes into it."""
+    """Take part in a run's training; the first process holds the folder and writes into it.
+
+    A process that this training started repeats the first one's command and ends with the training.
+    One that a scheduler started waits for what the first makes of it, and goes on to the next.
+    """
+    wanted = os.environ.get(IN_PROGRESS)
+    if wanted is not None and str(folder.path) not in wanted.split(os.pathsep):
+        return Outcome(folder.verb, str(folder.path), "skipped")
     if folder.state != "finished":
         token = _choices.set(folder.choices)
         try:
             _prepare_process(config)
             verb_function(folder.verb)(config, folder)
+        except Helped:
+            if wanted is not None:
+                raise
         finally:
             _choices.reset(token)
+        with hold(folder.path, wait=True):
+            status = read_status(folder.path)
+        if status.get("state") != "finished":
+            told = status.get("error") or f"the first process did not finish {folder.path}"
+            return Outcome(folder.verb, str(folder.path), "failed", error=told, exit_code=1)
     return Outcome(folder.verb, str(folder.path), "finished")
+
+
+@contextmanager
+def _announced(folder: Path) -> Iterator[None]:
+    """Tell the processes that a training starts which run they are for."""
+    before = os.environ.get(IN_PROGRESS)
+    os.environ[IN_PROGRESS] = os.pathsep.join([*([before] if before else []), str(folder)])
+    try:
+        yield
+    finally:
+        del os.environ[IN_PROGRESS]
+        if before is not None:
+            os.environ[IN_PROGRESS] = before
 
 
 def ensure(verb: str, config: DictConfig, choices: Mapping[str, str] | None = None) -> Path:
@@ -170,7 +203,7 @@ def _attempt(folder: RunFolder, config: DictConfig) -> tuple[str, str, int]:
     token = _choices.set(folder.choices)
     before, began = folder.state, time.monotonic()
     try:
-        with journal(folder.path / "log.txt", folder.redactor):
+        with journal(folder.path / "log.txt", folder.redactor), _announced(folder.path):
             try:
                 _prepare_process(config)
                 folder.write_inputs({**describe_environment(), "started": timestamp()})

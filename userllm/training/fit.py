@@ -21,7 +21,7 @@ from userllm.training.memory import peak_memory_bytes
 from userllm.training.metrics_file import MetricsFile
 from userllm.training.module import TrainableModule
 from userllm.training.parts import PartWeights
-from userllm.training.processes import let_helpers_go, process_group
+from userllm.training.processes import end_helpers, let_helpers_go, process_group
 from userllm.training.profile import NAME, OPTION, StepProfile
 from userllm.training.record import TrainingRecord, Validate
 from userllm.training.sharding import ShardedClipping, ShardedStrategy
@@ -97,7 +97,11 @@ def fit(
         )
         callbacks = [StepGuard(seed=seed, checkpoints=checkpoints), parts, record, checkpoints]
         trainer = make_trainer(steps, trainer_options, loggers, callbacks, folder)
-        run_trainer(trainer, module, make_batch, newest, stop)
+        try:
+            run_trainer(trainer, module, make_batch, newest, stop)
+        except Exception:
+            end_helpers(trainer)
+            raise
     stop.deliver()
     let_helpers_go(trainer)
     checkpoints.discard_previous()

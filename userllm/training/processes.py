@@ -1,4 +1,9 @@
-"""Set up a process; have several join for one training run and part afterwards."""
+"""Set up a process; have several join for one training run and part afterwards.
+
+Several processes are started in one of two ways. Without a scheduler Lightning, in the first one,
+starts the others with its command for each training, and they end with it. ``torchrun`` and
+``srun`` start all at once; these stay together from one training to the next.
+"""
 
 import os
 from collections.abc import Iterator
@@ -8,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 
+from userllm.errors import Helped
 from userllm.training.memory import keep_freed_memory
 
 GROUP_VARIABLES = (
@@ -17,6 +23,8 @@ GROUP_VARIABLES = (
     "MASTER_ADDR",
     "MASTER_PORT",
 )
+SCHEDULED = ("RANK", "SLURM_PROCID")
+"""Variables of processes that a scheduler started; Lightning sets neither."""
 
 
 def set_up_process(threads: int | None) -> None:
@@ -31,8 +39,12 @@ def process_group() -> Iterator[None]:
     """Dissolve the group that Lightning forms, so that a later training can form another.
 
     Lightning leaves the group and its environment variables behind; a second trainer in the same
-    process would take them for its own and wait for helpers that have gone home.
+    process would take them for its own and wait for helpers that have gone home. A scheduler's
+    processes do not go, and keep it.
     """
+    if any(name in os.environ for name in SCHEDULED):
+        yield
+        return
     before = {name: os.environ.get(name) for name in GROUP_VARIABLES}
     try:
         yield
@@ -46,6 +58,24 @@ def process_group() -> Iterator[None]:
 
 
 def let_helpers_go(trainer: pl.Trainer) -> None:
-    """End the other devices' processes; the first one alone writes what came out."""
+    """End the part of the other devices' processes; the first one alone writes what came out.
+
+    Raises:
+        Helped: This is not the first process.
+    """
     if not trainer.is_global_zero:
-        raise SystemExit(0)
+        raise Helped(0)
+
+
+def end_helpers(trainer: pl.Trainer) -> None:
+    """End the processes that a failed training started, so that the next one can have its own.
+
+    They may wait for this one for good, and one that ends with an error would have Lightning kill
+    this one as well, whatever it does by then.
+    """
+    watched = getattr(trainer.strategy.launcher, "procs", [])
+    left = list(watched)
+    watched.clear()
+    for process in left:
+        process.kill()
+        process.wait()
