@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from userllm.run.launch import is_helper
+from userllm.run.launch import IN_PROGRESS, is_helper
 from userllm.training.processes import GROUP_VARIABLES, process_group
 
 SCRIPT = Path(__file__).with_name("layouts.py")
@@ -34,12 +34,13 @@ def test_a_training_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyP
         ({"LOCAL_RANK": "1"}, True),
         ({"RANK": "4", "LOCAL_RANK": "0"}, True),
         ({"SLURM_PROCID": "0", "LOCAL_RANK": "0"}, False),
+        ({"SLURM_PROCID": "0", "LOCAL_RANK": "1", IN_PROGRESS: "run"}, True),
     ],
 )
 def test_only_the_first_process_of_all_machines_holds_the_folder(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], helper: bool
 ) -> None:
-    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
+    for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK", IN_PROGRESS):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)

@@ -99,7 +99,9 @@ def execute(
 
 def is_helper() -> bool:
     """Return whether this process was started to train on another device of a run."""
-    ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
+    # An interactive shell of SLURM has a rank of its own, which what a training starts inherits.
+    names = ["LOCAL_RANK"] if IN_PROGRESS in os.environ else ["RANK", "SLURM_PROCID", "LOCAL_RANK"]
+    ranks = (os.environ.get(name) for name in names)
     return next((int(rank) > 0 for rank in ranks if rank), False)
 
 

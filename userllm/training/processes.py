@@ -12,6 +12,10 @@ from contextlib import contextmanager
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
+from pytorch_lightning.plugins.environments import (  # type: ignore[attr-defined]
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 
 from userllm.errors import Helped
 from userllm.training.memory import keep_freed_memory
@@ -23,8 +27,8 @@ GROUP_VARIABLES = (
     "MASTER_ADDR",
     "MASTER_PORT",
 )
-SCHEDULED = ("RANK", "SLURM_PROCID")
-"""Variables of processes that a scheduler started; Lightning sets neither."""
+SCHEDULERS = (TorchElasticEnvironment, SLURMEnvironment)
+"""Who starts all processes at once."""
 
 
 def set_up_process(threads: int | None) -> None:
@@ -42,7 +46,7 @@ def process_group() -> Iterator[None]:
     process would take them for its own and wait for helpers that have gone home. A scheduler's
     processes do not go, and keep it.
     """
-    if any(name in os.environ for name in SCHEDULED):
+    if any(scheduler.detect() for scheduler in SCHEDULERS):
         yield
         return
     before = {name: os.environ.get(name) for name in GROUP_VARIABLES}
