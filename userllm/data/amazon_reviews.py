@@ -108,6 +108,7 @@ class AmazonReviews:
             provenance,
             nouns={"item": "product", "category": "category"},
             paper_dataset="Amazon Review" if self.category == PAPERS_CATEGORY else None,
+            files=files.paths,
         )
 
     def _find(self) -> tuple[Year, Files]:

@@ -93,7 +93,8 @@ class GoogleLocal:
         }
         nouns = {"item": "place", "category": "category"}
         is_papers = files.origin.get("state", self.state) == PAPERS_STATE
-        return RawData(events, items, provenance, nouns, "Google Review" if is_papers else None)
+        paper_dataset = "Google Review" if is_papers else None
+        return RawData(events, items, provenance, nouns, paper_dataset, files.paths)
 
     def _format(self, files: Files) -> ReviewFormat:
         return ReviewFormat(

@@ -98,4 +98,6 @@ def read_folder(folder: Path, layout: Layout, origin: dict[str, str]) -> RawData
         events = read_ratings(ratings, layout.ratings)
         hashes = {name: sha256(folder / name) for name in layout.files}
     provenance = {**origin, "licence": LICENCE, "files": hashes}
-    return RawData(events, items, provenance, nouns={"item": "movie", "category": "genre"})
+    nouns = {"item": "movie", "category": "genre"}
+    files = tuple(folder / name for name in layout.files)
+    return RawData(events, items, provenance, nouns, files=files)

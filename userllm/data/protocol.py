@@ -1,6 +1,7 @@
 """What a dataset hands over, before anything is filtered, coded or split."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import polars as pl
@@ -23,6 +24,7 @@ class RawData:
             (name -> sha256) and what the reader dropped.
         nouns: What an "item" and a "category" are called, in the singular, for prompts.
         paper_dataset: Its row in the paper's Table 1 (a key of ``paper_counts.TABLE_1``), or None.
+        files: The files that were read; what was prepared from them is refused once they change.
     """
 
     events: pl.DataFrame
@@ -30,6 +32,7 @@ class RawData:
     provenance: dict[str, Any]
     nouns: dict[str, str] = field(default_factory=lambda: dict(NOUNS))
     paper_dataset: str | None = None
+    files: tuple[Path, ...] = ()
 
 
 class Dataset(Protocol):

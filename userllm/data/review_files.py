@@ -61,9 +61,14 @@ class Files:
     metadata: Path | None
     origin: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All of them."""
+        return tuple(path for path in (self.reviews, self.metadata) if path)
+
     def hashes(self) -> dict[str, str]:
         """Return the sha256 of each file by name."""
-        return {path.name: sha256(path) for path in (self.reviews, self.metadata) if path}
+        return {path.name: sha256(path) for path in self.paths}
 
 
 def existing(folder: Path, stem: str) -> list[Path]:

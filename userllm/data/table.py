@@ -85,7 +85,8 @@ class Table:
             **doubtful,
         }
         wanted = [USER, ITEM, TIMESTAMP, RATING, *([TEXT] if TEXT in columns else [])]
-        return RawData(events.rows.select(wanted), items, provenance, nouns=self.nouns)
+        read = events.rows.select(wanted)
+        return RawData(read, items, provenance, self.nouns, files=(self.path,))
 
     def _events(self, file: TableFile, columns: dict[str, str]) -> tuple[Events, int]:
         """Return the events and the number of unreadable lines."""

@@ -10,15 +10,16 @@ from userllm.build import build
 from userllm.data.card import card_sections, paper_tables
 from userllm.data.corpus import Corpus, write_corpus
 from userllm.data.paper_counts import rule_in_words
-from userllm.data.protocol import Dataset
+from userllm.data.protocol import Dataset, RawData
 from userllm.run.folder import RunFolder
+from userllm.run.sources import note_sources
 
 
 def run(cfg: DictConfig, folder: RunFolder) -> None:
     """Read ``cfg.data`` and write ``<folder>/corpus``; print the card and the paper's Table 1."""
     dataset: Dataset = build(cfg.data)
     write_corpus(
-        dataset.read(),
+        _read(dataset, folder),
         name=dataset.name,
         min_user_events=dataset.min_user_events,
         min_item_events=dataset.min_item_events,
@@ -32,6 +33,12 @@ def run(cfg: DictConfig, folder: RunFolder) -> None:
     console.print(rule_in_words(corpus.card["paper_counts"]), markup=False, highlight=False)
     environment = {"data_fingerprint": corpus.fingerprint, "data_name": dataset.name}
     folder.write_result({"outcomes": [], "examples": [], "environment": environment})
+
+
+def _read(dataset: Dataset, folder: RunFolder) -> RawData:
+    raw = dataset.read()
+    note_sources(raw, folder.path)
+    return raw
 
 
 def card_table(corpus: Corpus) -> Table:
