@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 
 from experiments.tables import HERE, read, refresh
-from experiments.tidy import tidy_result, tidy_status
+from experiments.tidy import numbered, tidy_result, tidy_status
 from userllm.config import config_folders
 from userllm.errors import UserError
 from userllm.report import units
@@ -123,7 +123,7 @@ def copy_run(folder: Path, target: Path) -> None:
     target.mkdir(parents=True)
     _write(target / "result.json", tidy_result(read_result(folder)))
     _write(target / "status.json", tidy_status(read_status(folder)))
-    users = pl.read_parquet(folder / "per_user.parquet")
+    users = numbered(pl.read_parquet(folder / "per_user.parquet"))
     users.write_parquet(target / "per_user.parquet", compression="zstd", compression_level=19)
     curve = folder / CURVE
     if curve.is_file() and curve.stat().st_size <= CURVE_BYTES:

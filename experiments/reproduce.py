@@ -15,7 +15,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +25,7 @@ from rich.table import Table
 
 from experiments.collect import machine
 from experiments.tables import committed, read
-from experiments.tidy import ELSEWHERE
+from experiments.tidy import ELSEWHERE, numbered
 from userllm.config import load
 from userllm.errors import UserError
 from userllm.report.results import Result, Unfinished
@@ -167,7 +167,10 @@ def run_again(old: Result, changes: Sequence[str], runs: Path) -> Result | Unfin
     stop_if_interrupted(outcome)
     if outcome.error:
         print(f"failed: {outcome.error}", file=sys.stderr)
-    return load_result(Path(outcome.folder))
+    found = load_result(Path(outcome.folder))
+    if isinstance(found, Unfinished):
+        return found
+    return replace(found, per_user=numbered(found.per_user))
 
 
 def again(old: Result, changes: Sequence[str]) -> list[str]:

@@ -1,10 +1,10 @@
 """Take out of a run's files what belongs to a machine or a person, and keep what decides a number.
 
 Left out: host and process, the inventory of files (weights are not kept), where runs, reports and
-the cache lay, what a logger was told, and the examples (pieces of the data, whose licence may not
-allow to publish them). Other absolute paths are made relative: below $USERLLM_DATA they are written
-so, below the current folder without it, else as elsewhere/<last part>. Every number, the config,
-the commit, versions and hardware stay as they were.
+the cache lay, what a logger was told, what users are called, and the examples (pieces of the data,
+whose licence may not allow to publish them). Other absolute paths are made relative: below
+$USERLLM_DATA they are written so, below the current folder without it, else as elsewhere/<last
+part>. Every number, the config, the commit, versions and hardware stay as they were.
 """
 
 import os
@@ -14,8 +14,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 PATHS = {"runs": "runs", "reports": "reports", "cache": None}
 STATUS = ("state", "started", "ended", "seconds", "error")
+NUMBER = r"^\d{1,9}$"
+PLACES = 9
 SILENT = ("paths", "logger", "hydra")
 """Keys whose overrides say only where a run went."""
 DATA = "USERLLM_DATA"
@@ -25,6 +29,18 @@ _WHOLE = re.compile(r"(?:file://)?(?:/[^/\s]|~[\w.-]*/|[A-Za-z]:[\\/]).*", re.DO
 _INSIDE = re.compile(
     r"(?:(?<=[\s=,'\"\[{(:])|(?<=file://))(?:/[\w.+~-]|[A-Za-z]:[\\/])[^\s,'\"\]})]*"
 )
+
+
+def numbered(per_user: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows with users numbered in the order of their names, where these are names.
+
+    Short numbers, which data sets give to users that they do not name, stay. Runs that ask the
+    same users of a task agree on the numbers, so that they can still be compared in pairs.
+    """
+    if per_user["user"].str.contains(NUMBER).all():
+        return per_user
+    place = pl.col("user").rank("dense").over("task").cast(pl.String)
+    return per_user.with_columns(user=place.str.zfill(PLACES))
 
 
 def tidy_status(status: Mapping[str, Any]) -> dict[str, Any]:

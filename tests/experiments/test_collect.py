@@ -29,7 +29,7 @@ def test_numbers_and_what_made_them_stay_as_they_were(study, runs):
         was, now = load(runs / "contextualize" / copy.name), load(copy)
         assert now.outcomes == was.outcomes
         assert now.environment == was.environment
-        assert now.per_user.equals(was.per_user)
+        assert now.per_user.drop("user").equals(was.per_user.drop("user"))
         assert now.examples == []
         assert now.run["config"]["context"] == was.run["config"]["context"]
         status = json.loads((copy / "status.json").read_text(encoding="utf-8"))
@@ -133,4 +133,22 @@ def test_paths_below_known_folders_keep_their_end(tmp_path, monkeypatch):
 def test_per_user_values_are_kept_exactly(study, runs):
     for copy in study_members(study / "results", "made_up"):
         was = pl.read_parquet(runs / "contextualize" / copy.name / "per_user.parquet")
-        assert pl.read_parquet(copy / "per_user.parquet").equals(was)
+        now = pl.read_parquet(copy / "per_user.parquet")
+        assert now.drop("user").equals(was.drop("user"))
+        assert now["user"].n_unique() == was["user"].n_unique()
+
+
+def test_names_of_users_are_not_kept_and_pairs_are():
+    names = ["A9X", "A10Q", "2B"]
+    asked = [("review", name) for name in names] + [("next_item", name) for name in names[:2]]
+    whole = pl.DataFrame(asked, schema=["task", "user"], orient="row")
+    alone = whole.filter(pl.col("task") == "next_item")
+    kept = tidy.numbered(whole)
+    assert not set(kept["user"]) & set(names)
+    # In the order of their names, which decides how users are drawn for intervals.
+    assert kept.sort("task", "user")["user"].to_list() == ["000000001", "000000002"] + [
+        f"00000000{place}" for place in (1, 2, 3)
+    ]
+    assert tidy.numbered(alone)["user"].to_list() == kept["user"].to_list()[3:]
+    numbers = whole.with_columns(user=pl.Series(["7", "12", "3", "7", "12"]))
+    assert tidy.numbered(numbers).equals(numbers)
