@@ -157,6 +157,17 @@ def test_text_in_another_encoding_is_reported_with_its_line(tmp_path):
     assert "movies.csv, line 3: expected utf-8 text" in complaint(tmp_path)
 
 
+def test_the_10m_releases_utf8_is_read_as_what_it_is(tmp_path):
+    for name in ("1m", "10m"):
+        (tmp_path / name).mkdir()
+        WRITERS["dat"](tmp_path / name)
+    path = tmp_path / "10m" / "movies.dat"
+    path.write_bytes(path.read_bytes().decode("latin-1").encode("utf-8"))
+    one, other = (movielens(tmp_path / name).read().items.sort(ITEM) for name in ("1m", "10m"))
+    assert one.equals(other)
+    assert not one[TITLE].str.contains("Ã").any()
+
+
 def test_missing_file_is_named(tmp_path):
     write_csv(tmp_path)
     (tmp_path / "movies.csv").unlink()

@@ -4,12 +4,14 @@ import gzip
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
 
+import numpy as np
 import polars as pl
 import pytest
 
 from userllm.data.columns import CATEGORIES, ITEM, RATING, TEXT, TIMESTAMP, TITLE, USER, YEAR
 from userllm.data.corpus import Corpus, write_corpus
 from userllm.data.table import Table
+from userllm.data.vocabulary import FIRST_ID
 from userllm.errors import UserError
 
 ROLES = ("user", "item", "timestamp", "rating", "title", "categories", "text", "year")
@@ -256,6 +258,25 @@ def test_missing_columns_are_all_named_with_what_to_type(tmp_path):
         "no column 'stars'",
     ):
         assert part in message
+
+
+def test_one_column_is_another_separator(tmp_path):
+    path = write(tmp_path / "own.csv", ["u;b;1"], header="user;item;timestamp")
+    assert "type data.separator=" in complaint(path)
+
+
+def test_more_ratings_than_16_bits_hold_keep_ids_of_their_own(tmp_path):
+    rows = [f"u{row % 40},i{row % 50},{row},{row}" for row in range(33_000)]
+    path = write(tmp_path / "own.csv", rows, header="user,item,timestamp,rating")
+    write_corpus(
+        table(path).read(),
+        name="seconds",
+        min_user_events=3,
+        min_item_events=0,
+        folder=tmp_path / "corpus",
+    )
+    ids = Corpus.open(tmp_path / "corpus").features["rating"]
+    assert np.array_equal(np.unique(ids), np.arange(FIRST_ID, FIRST_ID + 33_000))
 
 
 def test_a_column_that_is_there_twice_is_refused(tmp_path):

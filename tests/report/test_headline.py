@@ -1,3 +1,4 @@
+import polars as pl
 import pytest
 
 from userllm.report.comparison import build_tables
@@ -43,3 +44,19 @@ def test_a_model_alone_claims_nothing(fake_runs):
 def test_a_model_below_the_floor_is_called_worse(fake_runs):
     fake_runs.finished("none")
     assert "none is worse: −0.3" in said(fake_runs)[-1]
+
+
+def test_four_users_more_than_the_floor_are_no_win(fake_runs):
+    file = fake_runs.finished("hybrid") / "per_user.parquet"
+    users = pl.read_parquet(file)
+    floor = users.filter(pl.col("method") == "count_history").sort("user")
+    missed = floor.filter(pl.col("accuracy") == 0)["user"][:4]
+    better = pl.when(pl.col("user").is_in(missed.to_list())).then(1.0).otherwise("accuracy")
+    model = floor.with_columns(accuracy=better, method=pl.lit("hybrid"))
+    rest = users.filter(pl.col("method") != "hybrid")
+    pl.concat([model.select(rest.columns), rest]).write_parquet(file)
+    last = said(fake_runs)[-1]
+    assert "hybrid is not distinguishable: +0.0" in last
+    # The bootstrap of the difference alone would have called it one.
+    low = last.rpartition("[")[2].partition(",")[0]
+    assert float(low) > 0

@@ -63,3 +63,11 @@ def test_two_rows_of_one_window_are_no_line(fake_runs):
         protocol="label from the last 50 events",
     )
     assert drawn(fake_runs) == []
+
+
+def test_data_whose_names_differ_in_digits_have_figures_of_their_own(fake_runs):
+    for data, mark in (("music_2014", "a"), ("music_2018", "b")):
+        for history in (10, 50):
+            asked(fake_runs, "hybrid", history, data=data, fingerprint=mark * 64)
+    titles = [one.body["title"] for one in drawn(fake_runs) if "title" in one.body]
+    assert {"favorite_category on music_2014", "favorite_category on music_2018"} <= set(titles)

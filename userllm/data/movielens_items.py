@@ -89,8 +89,8 @@ def csv_rows(path: Path) -> Iterator[tuple[int, Row]]:
 
 
 def dat_rows(path: Path) -> Iterator[tuple[int, Row]]:
-    """Films of ``movies.dat``: id::title::genres in ISO-8859-1."""
-    for number, line in _lines(path, "iso-8859-1"):
+    """Films of ``movies.dat``: id::title::genres, in UTF-8 in the 10M release, else ISO-8859-1."""
+    for number, line in _lines(path, "utf-8" if _is_utf8(path) else "iso-8859-1"):
         identifier, title, genres = _fields(path, number, line.split("::"), 3)
         yield number, (identifier, title, genres.split("|"))
 
@@ -116,6 +116,14 @@ def recbole_rows(path: Path) -> Iterator[tuple[int, Row]]:
         identifier, title, year, genres = _fields(path, number, line.split("\t"), 4)
         full_title = "unknown" if title == MISSPELT_UNKNOWN else f"{title} ({year})"
         yield number, (identifier, full_title, genres.split(" "))
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:

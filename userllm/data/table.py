@@ -125,6 +125,8 @@ def find_columns(file: TableFile, given: dict[str, str | None]) -> dict[str, str
         elif wanted or role in REQUIRED:
             hint = suggest(names[0], file.header)
             problems.append(f"no column '{names[0]}': type data.columns.{role}=<column>; {hint}")
+    if problems and len(file.header) == 1:
+        problems = ["that is one column: type data.separator='<what stands between columns>'"]
     if problems:
         lines = "\n  ".join(problems)
         raise UserError(f"{file.path} has the columns {', '.join(file.header)}:\n  {lines}")

@@ -5,6 +5,7 @@ Shape suffixes: N users, I real items, G categories per item.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,18 +104,21 @@ def make_tables(coded: Coded) -> Tables:
 
 def _rating_ids(ratings: pl.Series, values: list[float]) -> Array:
     ids = range(FIRST_ID, FIRST_ID + len(values))
-    return ratings.replace_strict(
-        values, list(ids), default=UNKNOWN, return_dtype=pl.Int16
-    ).to_numpy()
+    kind = pl.Int16 if _fits(values) else pl.Int32
+    return ratings.replace_strict(values, list(ids), default=UNKNOWN, return_dtype=kind).to_numpy()
+
+
+def _fits(values: Sequence[object]) -> bool:
+    """Return whether ids of so many values fit into 16 bits."""
+    return len(values) + FIRST_ID <= np.iinfo(np.int16).max
 
 
 def _category_ids(names: list[list[str]], categories: list[str]) -> Array:
     """Return category ids by item id, [I+3, G]; the special ids' rows are padding."""
     id_of = {name: index for index, name in enumerate(categories, start=FIRST_ID)}
     width = max([1, *map(len, names)])
-    fits = len(categories) + FIRST_ID <= np.iinfo(np.int16).max
     shape = (len(names) + FIRST_ID, width)
-    ids = np.full(shape, PAD, dtype=np.int16 if fits else np.int32)
+    ids = np.full(shape, PAD, dtype=np.int16 if _fits(categories) else np.int32)
     for row, values in enumerate(names, start=FIRST_ID):
         ids[row, : len(values)] = [id_of[name] for name in values]
     return ids

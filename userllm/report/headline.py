@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
+from userllm.metric.interval import paired_difference
+from userllm.metric.paired import paired_test
 from userllm.report import units
 from userllm.report.columns import interval_text
 from userllm.report.comparison import Table
-from userllm.report.rows import Row, lower_is_better, paired
+from userllm.report.rows import Row, lower_is_better, same_users
 
 _WORTH_SAYING = 1.1
 """A cost ratio below this is not worth a sentence."""
@@ -66,13 +68,13 @@ def _floor(table: Table) -> str:
     if not table.references:
         return ""
     best, floor = _leaders(table)[0], table.references[0]
-    gap = paired(best, floor, best.primary)
-    if gap is None:
+    both = same_users(best, floor, best.primary)
+    if both is None:
         return ""
+    gap = paired_difference(*both)
     sign = -1 if lower_is_better(best.primary) else 1
-    beyond = gap.low > 0 or gap.high < 0
     verdict = "is better" if sign * gap.mean > 0 else "is worse"
-    verdict = verdict if beyond else "is not distinguishable"
+    verdict = verdict if paired_test(*both).differs else "is not distinguishable"
     difference = f"{units.signed(gap.mean)} {interval_text(gap, units.signed)}"
     return f"Against the reference {_scored(floor)}, {best.label} {verdict}: {difference}."
 

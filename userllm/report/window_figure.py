@@ -12,7 +12,7 @@ from typing import NamedTuple
 import altair as alt
 
 from userllm.report import units
-from userllm.report.comparison import Table
+from userllm.report.comparison import Setting, Table
 from userllm.report.figure import bounds
 from userllm.report.notes import heading
 from userllm.report.panel import Panel, panel, unchecked
@@ -44,12 +44,11 @@ def charts(tables: Sequence[Table], *, theme: Theme = PRINT) -> list[Panel]:
 
 
 def _questions(tables: Sequence[Table]) -> list[list[Table]]:
-    """Return the tables that differ in nothing but numbers, such as that of events."""
-    alike: dict[tuple[str, ...], list[Table]] = {}
+    """Return the tables that differ in nothing but the number of events that are asked about."""
+    alike: dict[Setting, list[Table]] = {}
     for table in tables:
-        alike.setdefault(tuple(re.sub(r"\d+", "", said) for said in table.setting), []).append(
-            table
-        )
+        protocol = re.sub(r"last \d+ events", "last events", table.setting.protocol)
+        alike.setdefault(table.setting._replace(protocol=protocol), []).append(table)
     return list(alike.values())
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,11 @@ def refuse_changed(folder: Path) -> None:
         elif path.is_file() and _has_changed(path, stamp):
             told = f"{path}, which has changed since"
         else:
+            if path.is_file() and stamp[:2] != _stamp(path):
+                # The same content at another time: it is not read for that again.
+                noted["files"][name] = [*_stamp(path), stamp[2]]
+                with suppress(OSError):
+                    write_text(folder / FILE, json.dumps(noted, indent=2) + "\n")
             continue
         raise UserError(
             f"{folder} was prepared from {told}. Expected the same data, because what was trained "

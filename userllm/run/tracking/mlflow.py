@@ -39,6 +39,9 @@ class Mlflow:
     def __init__(self, *, experiment: str, uri: str | None, folder: RunFolder) -> None:
         # MLflow 3 wants to be asked before it writes plain files.
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+        # Training waits for each call: MLflow's own seven tries take minutes where nobody answers.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         try:
             import mlflow  # noqa: F401
         except ImportError:
