@@ -1,7 +1,7 @@
 # `make` prints this list. Every target does the set-up it needs; `make <verb>` calls `userllm <verb>`.
 
 VENV ?= .venv
-# Options for a userllm verb, as in: make pretrain ARGS="data=movielens_1m size=base"
+# Options for a userllm verb, as in: make pretrain ARGS="data=movielens_100k size=base"
 ARGS ?=
 # Options for the installer, as in: make setup TORCH_ARGS=--torch-backend=cpu
 TORCH_ARGS ?=

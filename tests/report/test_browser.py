@@ -1,6 +1,9 @@
 """The page in a real browser: sort, page, dark, narrow, hostile titles; no request, no error."""
 
 import pytest
+
+pytest.importorskip("fcntl", reason="pipes to the browser are POSIX's")
+
 from browser import Browser, find_browser
 
 from userllm.report.comparison import build_tables

@@ -75,7 +75,7 @@ def test_an_interrupted_run_says_so_and_continues(start, pretrain, only_run, num
 def test_a_job_that_is_told_to_end_while_python_cleans_up_ends_all_the_same():
     class Told:
         def __del__(self):
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
 
     def work():
         told = Told()

@@ -97,6 +97,9 @@ def test_a_search_refuses_to_choose_by_the_test_users(tmp_path, monkeypatch, cap
     words = ["contextualize", "study=search_contextualize", "evaluation.part=test"]
     assert main(words) == 2
     assert "evaluation.part is valid in a search" in capsys.readouterr().err
+    words = ["contextualize", "study=search_contextualize", "seed=0,1,2"]
+    assert main([*words, f"paths.runs={tmp_path}"]) == 2
+    assert "the luckiest" in capsys.readouterr().err
 
 
 def test_without_optuna_the_message_says_what_to_type(pretrain, monkeypatch, capsys):

@@ -1,8 +1,8 @@
 """Interrupted and continued training ends where uninterrupted training ends."""
 
-import os
 import signal
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from userllm.errors import UserError
 from userllm.training.batches import EpochBatches
+from userllm.training.checkpoint import Checkpoints
 from userllm.training.fit import fit
+from userllm.training.guard import StepGuard
 from userllm.training.module import TrainableModule
 from userllm.training.weights import read_weights
 
@@ -45,7 +47,7 @@ class Regression(TrainableModule):
         if step == self.die_at:
             raise ZeroDivisionError("as sudden as kill -9")
         if self.signum and step == self.signum[0]:
-            os.kill(os.getpid(), self.signum[1])
+            signal.raise_signal(self.signum[1])
         loss = (self.body(self.frozen(batch.x)) - 1).square().mean()
         return {"loss": loss * (float("nan") if step == self.broken_at else 1), "size": loss * 2}
 
@@ -283,3 +285,9 @@ def test_batch_is_a_pure_function_of_its_number():
     users = [forward(number).users for number in range(11)]
     for number in reversed(range(11)):
         assert np.array_equal(backward(number).users, users[number])
+
+
+def test_processes_that_nobody_started_are_missed(tmp_path):
+    guard = StepGuard(seed=0, checkpoints=Checkpoints(tmp_path, every=1, stop=None), processes=8)
+    with pytest.raises(UserError, match="ask for 8 processes, but 1 were started"):
+        guard.on_fit_start(SimpleNamespace(world_size=1), None)

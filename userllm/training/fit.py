@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
@@ -21,10 +22,13 @@ from userllm.training.memory import peak_memory_bytes
 from userllm.training.metrics_file import MetricsFile
 from userllm.training.module import TrainableModule
 from userllm.training.parts import PartWeights
+from userllm.training.passes import processes
 from userllm.training.processes import end_helpers, let_helpers_go, process_group
 from userllm.training.profile import NAME, OPTION, StepProfile
 from userllm.training.record import TrainingRecord, Validate
 from userllm.training.sharding import ShardedClipping, ShardedStrategy
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,9 @@ def fit(
             monitor=monitor,
             parts=parts,
         )
-        callbacks = [StepGuard(seed=seed, checkpoints=checkpoints), parts, record, checkpoints]
+        count = processes(trainer_options)
+        guard = StepGuard(seed=seed, checkpoints=checkpoints, processes=count)
+        callbacks = [guard, parts, record, checkpoints]
         trainer = make_trainer(steps, trainer_options, loggers, callbacks, folder)
         try:
             run_trainer(trainer, module, make_batch, newest, stop)
@@ -137,6 +143,8 @@ def make_trainer(
     # A bar in a log file is a wall of half-finished lines.
     bar = [RichProgressBar(leave=True)] if sys.stderr.isatty() else []
     given, clipping = with_own_parts(options, folder)
+    if options.get("accelerator") == "cpu" and torch.cuda.is_available():
+        log.warning("this machine has a GPU and trains on its CPU; trainer=gpu uses the GPU")
     return pl.Trainer(
         **given,
         max_steps=steps,

@@ -17,12 +17,27 @@ class StepGuard(pl.Callback):
     Args:
         seed: Decides the randomness of step k together with k.
         checkpoints: Named when a loss is not finite.
+        processes: How many share a batch.
     """
 
-    def __init__(self, *, seed: int, checkpoints: Checkpoints) -> None:
+    def __init__(self, *, seed: int, checkpoints: Checkpoints, processes: int) -> None:
         self.seed = seed
         self.checkpoints = checkpoints
+        self.processes = processes
         self._batch: Any = None
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Refuse to train with fewer or more processes than a batch was divided for.
+
+        Raises:
+            UserError: With both numbers.
+        """
+        if trainer.world_size != self.processes:
+            raise UserError(
+                f"trainer.devices and trainer.num_nodes ask for {self.processes} processes, but "
+                f"{trainer.world_size} were started. Expected as many: start the command once per "
+                "device, as in srun --ntasks-per-node=<devices> userllm …"
+            )
 
     def on_train_batch_start(
         self,

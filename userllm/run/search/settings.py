@@ -85,7 +85,8 @@ def read_settings(config: DictConfig, given: Mapping[str, Any], typed: Sequence[
         typed: What was typed.
 
     Raises:
-        UserError: A value is missing or of the wrong kind, or the test users were asked for.
+        UserError: A value is missing or of the wrong kind, the test users were asked for, or the
+            seed would be searched.
     """
     verb = str(config.hydra.job.config_name)
     refuse(verb, list(_problems(given)))
@@ -95,6 +96,11 @@ def read_settings(config: DictConfig, given: Mapping[str, Any], typed: Sequence[
         raise UserError(
             f"{PART} is valid in a search: what is chosen by the test users cannot be measured on "
             "them. Leave it out; the end of the search says how to measure the best trial"
+        )
+    if "seed" in varied:
+        raise UserError(
+            "seed is what a search would choose the luckiest of. Expected one: type seed=0 in the "
+            "search, and measure its best trial with several afterwards"
         )
     if varied and _asks_users(verb) and VALID not in fixed:
         fixed.append(VALID)
