@@ -77,9 +77,15 @@ def assert_same(first, second) -> None:
     torch.testing.assert_close(first[1]["logits"], second[1]["logits"], atol=1e-4, rtol=0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("tuning", ["full", "frozen"])
-@pytest.mark.parametrize("layout", ["passes", "ddp", "fsdp"])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        pytest.param("passes", marks=pytest.mark.whole),
+        pytest.param("ddp", marks=pytest.mark.slow),
+        pytest.param("fsdp", marks=pytest.mark.slow),
+    ],
+)
 def test_a_divided_batch_trains_as_a_whole_one(layout, tuning, whole, tmp_path) -> None:
     assert_same(trained(tmp_path / "run", layout, tuning), whole(tuning))
 
