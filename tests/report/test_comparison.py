@@ -87,17 +87,14 @@ def test_the_order_of_the_runs_does_not_matter(fake_runs):
     ]
 
 
-def test_other_data_under_the_same_name_is_refused_with_both_fingerprints(fake_runs):
-    fake_runs.finished("none", fingerprint="a" * 64)
-    fake_runs.finished("hybrid", fingerprint="b" * 64)
-    with pytest.raises(UserError, match=r"(?s)'movielens_100k'.*aaaa.*bbbb"):
-        table_of(fake_runs)
-
-
-def test_other_weights_of_one_language_model_are_refused_with_both_origins(fake_runs):
-    fake_runs.finished("none", origin="hub")
-    fake_runs.finished("hybrid", origin="package x, 4-bit")
-    with pytest.raises(UserError, match=r"(?s)language models 'tiny'.*package x.*hub|hub.*package"):
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [("fingerprint", "data 'movielens_100k'"), ("origin", "language models 'tiny'")],
+)
+def test_one_name_for_two_things_is_refused_with_both(fake_runs, key, name):
+    for context, mark in (("none", "aaaa"), ("hybrid", "bbbb")):
+        fake_runs.finished(context, **{key: mark})
+    with pytest.raises(UserError, match=rf"(?s)call different {name}.*aaaa.*bbbb"):
         table_of(fake_runs)
 
 

@@ -32,7 +32,7 @@ METHODS = {
     "hybrid context.text_events=2": ["nothing", "memory", "keys and values"],
     "one_token": ["nothing", "memory"],
     "item_tokens": ["nothing", "memory"],
-    "text_events": ["nothing", "memory"],
+    "text_events sentence@context.sentence=hashed": ["nothing", "memory"],
 }
 SHARED = "size.users=60 task=next_item task.scorer=beam task.softmax=vocabulary history=6"
 

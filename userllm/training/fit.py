@@ -103,11 +103,7 @@ def fit(
         guard = StepGuard(seed=seed, checkpoints=checkpoints, processes=count)
         callbacks = [guard, parts, record, checkpoints]
         trainer = make_trainer(steps, trainer_options, loggers, callbacks, folder)
-        try:
-            run_trainer(trainer, module, make_batch, newest, stop)
-        except Exception:
-            end_helpers(trainer)
-            raise
+        run_trainer(trainer, module, make_batch, newest, stop)
     stop.deliver()
     let_helpers_go(trainer)
     checkpoints.discard_previous()
@@ -208,6 +204,9 @@ def run_trainer(
         # Lightning answers Ctrl-C (the second one, here) with exit(1), which reads as a failure.
         if isinstance(end.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from end
+        raise
+    except Exception:
+        end_helpers(trainer)
         raise
 
 
