@@ -48,11 +48,7 @@ COSTS = (
     "pretraining_flops",
 )
 COST_TOLERANCE = 1e-3
-FORMER = {
-    "pack_weights": "false",
-    "task.min_answer_tokens": "0",
-    "task.review.min_answer_tokens": "0",
-}
+FORMER = {"pack_weights": "false"}
 """Keys that earlier results lack, with the value that says what these were."""
 ROUNDING = 1e-9
 

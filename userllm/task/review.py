@@ -41,8 +41,7 @@ class Review:
         beams: Width of the beam search that writes; 1 takes the likeliest token each time.
         max_answer_tokens: Longest text learned and written, in tokens of the language model.
             Scores compare with the whole true text.
-        min_answer_tokens: How many tokens are written before the text may end. Configs of before
-            there was a choice lack it and meant 0.
+        min_answer_tokens: How many tokens are written before the text may end.
     """
 
     name = "review"
@@ -57,7 +56,7 @@ class Review:
         min_history: int,
         beams: int,
         max_answer_tokens: int,
-        min_answer_tokens: int = 0,
+        min_answer_tokens: int,
     ) -> None:
         if beams < 1 or max_answer_tokens < 1:
             raise UserError(
