@@ -27,7 +27,6 @@ from userllm.run.journal import journal
 from userllm.run.lock import hold
 from userllm.run.manifest import describe_environment
 from userllm.run.reference import MEASURED, pin, record_member
-from userllm.run.sources import refuse_changed
 from userllm.run.stage import derive
 from userllm.run.whole import INPUTS
 
@@ -86,6 +85,9 @@ def execute(
             if config.get("group"):
                 record_member(runs, config.group, folder.path)
             if verb == "prepare" and folder.state == "finished":
+                # Imported here: others start without what reads data.
+                from userllm.run.sources import refuse_changed
+
                 refuse_changed(folder.path)
             if folder.state == "finished" and verb not in ALWAYS and _is_whole(folder):
                 level = logging.DEBUG if wait else logging.INFO

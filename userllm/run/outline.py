@@ -27,7 +27,8 @@ SENTENCE = {
     "ngrams": [],
     "seed": 0,
 }
-"""Stands for any sentence encoder: frozen, and its vectors are made once, so it costs nothing."""
+"""Stands for any sentence encoder: frozen, and its vectors are made once, so it costs nothing.
+Its width is that of MiniLM where the config does not say another."""
 
 
 def outline(config: Mapping[str, Any], *, head_items: int) -> UserLLM | None:
@@ -95,5 +96,5 @@ def _without_sentences(node: Any) -> Any:
     if not isinstance(node, Mapping):
         return node
     if str(node.get("_target_", "")).startswith("userllm.sentence."):
-        return SENTENCE
+        return {**SENTENCE, "width": node.get("width", SENTENCE["width"])}
     return {key: _without_sentences(value) for key, value in node.items()}
