@@ -13,7 +13,7 @@ from userllm.errors import UserError
 from userllm.report import units
 from userllm.report.copies import Told, refuse_disagreement
 from userllm.report.missing import belongs, never_started, subject
-from userllm.report.results import Result, Unfinished, weights_of
+from userllm.report.results import Result, Unfinished, lm_origin
 from userllm.report.rows import Averaged, Row, average, lower_is_better, row_of
 from userllm.report.settings import differing_settings, identity
 from userllm.report.verdicts import compared_with, marked
@@ -109,8 +109,8 @@ def _refuse_mixed(results: Iterable[Result]) -> None:
     for result in results:
         told, lm = result.environment, json.dumps(result.run["config"].get("lm"))
         marks = {("data", told["data_name"], ""): told["data_fingerprint"]}
-        if weights := weights_of(told):
-            marks["language models", told["lm_source"]["name"], lm] = weights
+        if origin := lm_origin(told):
+            marks["language models", told["lm_source"]["name"], lm] = origin
         for named, mark in marks.items():
             one, first = seen.setdefault(named, (mark, result))
             if one != mark:

@@ -204,7 +204,7 @@ def _read_per_user(file: Path) -> pl.DataFrame:
     return frame.sort(KEY_COLUMNS)
 
 
-def weights_of(environment: Mapping[str, Any]) -> str | None:
+def lm_origin(environment: Mapping[str, Any]) -> str | None:
     """Return the origin and revision of a run's language model; None where it has none."""
     source = environment.get("lm_source")
     return None if source is None else f"{source['origin']}, revision {source.get('revision')}"

@@ -14,8 +14,8 @@ from userllm.errors import Helped, UserError
 from userllm.retention.compare import retention
 from userllm.run import tracking
 from userllm.run.assembly import Assembly, assemble, method_of
+from userllm.run.base_model import note_base_model
 from userllm.run.costing import Trained
-from userllm.run.finished import pin_weights
 from userllm.run.folder import RunFolder
 from userllm.run.language import language_scores
 from userllm.run.launch import is_helper
@@ -38,7 +38,7 @@ SAMPLE = 512
 def run(cfg: DictConfig, folder: RunFolder) -> None:
     """Train what ``cfg.tuning`` allows on the task's training questions, then evaluate."""
     assembly = assemble(cfg, folder.choices)
-    pin_weights(assembly, folder)
+    note_base_model(assembly, folder)
     before = language_scores(cfg, assembly)
     trained = train(cfg, assembly, folder)
     after = language_scores(cfg, assembly)

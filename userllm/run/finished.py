@@ -1,7 +1,5 @@
 """Open a finished contextualize run again, with the weights that it learned."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +8,13 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from userllm.errors import UserError
-from userllm.report.results import weights_of
 from userllm.run.assembly import Assembly, assemble, method_of
+from userllm.run.base_model import refuse_another
 from userllm.run.costing import Trained
-from userllm.run.folder import RunFolder, read_result
+from userllm.run.folder import read_result
 from userllm.run.reference import resolve
 from userllm.schema import ADDED_KEYS
 from userllm.training.weights import check_weights, read_weights
-
-LANGUAGE_MODEL = "language_model.json"
-"""File of a run that says which weights it is trained on."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +40,8 @@ def reopen(cfg: DictConfig) -> Finished:
     """Build the model of ``cfg.run`` and load its trained weights.
 
     Raises:
-        UserError: The corpus is another one than the run was trained on, or weights do not fit.
+        UserError: The corpus or the language model is another one than the run was trained on, or
+            weights do not fit.
     """
     folder = resolve(cfg.run, Path(cfg.paths.runs), "contextualize")
     result = read_result(folder)
@@ -57,7 +53,7 @@ def reopen(cfg: DictConfig) -> Finished:
     choices = result["run"]["choices"]
     assembly = assemble(config, choices)
     _same_corpus(assembly, result, folder)
-    refuse_other_weights(assembly, result["environment"], folder)
+    refuse_another(assembly, result["environment"], folder)
     cost = next(o["cost"] for o in result["outcomes"] if o["kind"] == "model")
     trained = Trained(
         steps=cost["training_steps"],
@@ -78,39 +74,6 @@ def _same_corpus(assembly: Assembly, result: dict[str, Any], folder: Path) -> No
             f"{assembly.corpus.folder} is {assembly.corpus.fingerprint[:12]}. Expected the same "
             "data; prepare it again from the same files, or train again."
         )
-
-
-def refuse_other_weights(assembly: Assembly, environment: Mapping[str, Any], folder: Path) -> None:
-    """Refuse to go on with a run on another language model than it was begun with.
-
-    Args:
-        assembly: The run as it would go on, with the language model loaded.
-        environment: What the run says of itself.
-        folder: The run's.
-
-    Raises:
-        UserError: Origin or revision are others; says both.
-    """
-    was, now = weights_of(environment), weights_of({"lm_source": assembly.loaded.source})
-    if was is not None and was != now:
-        raise UserError(
-            f"{folder.name} was begun with language model weights of: {was}. Here they would be "
-            f"of: {now}. Expected the same. Weights of SmolLM2 come from the hub where it can be "
-            "reached, with HF_HUB_OFFLINE=1 from the package; or run the command again in a new "
-            "folder: name=<another>"
-        )
-
-
-def pin_weights(assembly: Assembly, folder: RunFolder) -> None:
-    """Note which language model a run begins with, and let nobody continue it on another.
-
-    Raises:
-        UserError: There are checkpoints of a training on another one.
-    """
-    file = folder.path / LANGUAGE_MODEL
-    if file.is_file() and any(folder.path.glob("checkpoints/*.ckpt")):
-        refuse_other_weights(assembly, json.loads(file.read_text(encoding="utf-8")), folder.path)
-    folder.write_json(LANGUAGE_MODEL, {"lm_source": assembly.loaded.source})
 
 
 def _load_weights(assembly: Assembly, folder: Path) -> None:

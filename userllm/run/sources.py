@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,33 +33,41 @@ def refuse_changed(folder: Path) -> None:
     if not (folder / FILE).is_file():
         return
     noted = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    was, now = noted[VARIABLE], os.environ.get(VARIABLE)
-    for name, stamp in noted["files"].items():
-        path = Path(name)
-        lies_there = was and path.is_relative_to(Path(was).expanduser().absolute())
-        if lies_there and now and Path(now).expanduser() != Path(was).expanduser():
-            told = f"{path}, and {VARIABLE} is {now} now"
-        elif path.is_file() and _has_changed(path, stamp):
-            told = f"{path}, which has changed since"
-        else:
-            if path.is_file() and stamp[:2] != _stamp(path):
-                # The same content at another time: it is not read for that again.
-                noted["files"][name] = [*_stamp(path), stamp[2]]
-                with suppress(OSError):
-                    write_text(folder / FILE, json.dumps(noted, indent=2) + "\n")
-            continue
+    files = {Path(name): stamp for name, stamp in noted["files"].items()}
+    told = _moved(files, noted[VARIABLE]) or _changed(files)
+    if told:
         raise UserError(
             f"{folder} was prepared from {told}. Expected the same data, because what was trained "
             f"on it would not fit. Type paths.runs=<another folder> to keep both, or delete "
             f"{folder} to prepare it again."
         )
+    now = {str(path): [*_stamp(path), stamp[2]] for path, stamp in files.items() if path.is_file()}
+    if noted["files"] | now != noted["files"]:
+        # The same content at another time: it is not read for that again.
+        noted["files"] |= now
+        with suppress(OSError):
+            write_text(folder / FILE, json.dumps(noted, indent=2) + "\n")
 
 
-def _has_changed(path: Path, stamp: list[Any]) -> bool:
-    *before, digest = stamp
-    size, _ = now = _stamp(path)
-    # A copy has another time; the content decides.
-    return now != before and (size != before[0] or digest != sha256(path))
+def _moved(files: Iterable[Path], was: str | None) -> str:
+    """Return the file that lay in an earlier ``$USERLLM_DATA``, and where that is now."""
+    now = os.environ.get(VARIABLE)
+    if not was or not now or Path(now).expanduser() == Path(was).expanduser():
+        return ""
+    inside = Path(was).expanduser().absolute()
+    return next(
+        (f"{p}, and {VARIABLE} is {now} now" for p in files if p.is_relative_to(inside)), ""
+    )
+
+
+def _changed(files: Mapping[Path, list[Any]]) -> str:
+    """Return the file whose content is not what it was; a copy only has another time."""
+    for path, (size, time, digest) in files.items():
+        if not path.is_file() or _stamp(path) == [size, time]:
+            continue
+        if path.stat().st_size != size or sha256(path) != digest:
+            return f"{path}, which has changed since"
+    return ""
 
 
 def _stamp(path: Path) -> list[int]:
