@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from tests.context.fakes import BagEncoder, histories, make_context
 from tests.context.families import tiny_model, token_rows
@@ -11,7 +12,7 @@ from tests.context.test_contexts import whole
 from userllm.config import load
 from userllm.context.item_head import ItemHead
 from userllm.context.model import UserLLM
-from userllm.context.work import Lengths, forward_flops
+from userllm.context.work import Lengths, forward_flops, training_flops
 from userllm.data.gather import EventBatch
 from userllm.data.vocabulary import FIRST_ID
 from userllm.run.contestants import enter, entries
@@ -74,6 +75,22 @@ def test_without_the_skip_the_language_model_alone_decides() -> None:
             model.item_scores(model.read_user(histories([4], seed)), prompt) for seed in (1, 2)
         )
     assert torch.equal(first, second)  # the gates are still closed
+
+
+def test_what_the_head_learns_costs_what_training_it_is_counted_as() -> None:
+    lengths = Lengths(events=4.0, prompt=5.0, answer=0.0, logits=0.0, ranked=1.0)
+
+    def trained(*, head_learns: bool) -> tuple[float, int]:
+        model = model_with_head(skip=False)
+        model.lm.requires_grad_(False)
+        model.item_head.requires_grad_(head_learns)
+        with FlopCounterMode(display=False) as counter:
+            scores = model.item_scores(model.read_user(histories([4])), whole(token_rows(1, 5)))
+            scores.square().mean().backward()
+        return float(training_flops(model, lengths)), counter.get_total_flops()
+
+    (told, seen), (told_frozen, seen_frozen) = trained(head_learns=True), trained(head_learns=False)
+    assert told - told_frozen == seen - seen_frozen > 0
 
 
 def test_the_table_is_a_copy_and_learns_on_its_own() -> None:

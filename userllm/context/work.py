@@ -129,8 +129,12 @@ def _pieces(model: UserLLM, lengths: Lengths) -> Iterator[_Piece]:
             continue
         work = linear(tokens, weight_count(block)) + attention(tokens, tokens, width)
         yield _Piece("blocks", work, number >= first, learned_share(block))
-    head_learns = _learns(model.lm.get_output_embeddings())
-    yield _Piece("head", head_work(model, lengths), True, 1.0 * head_learns)
+    tokens_learn = _learns(model.lm.get_output_embeddings())
+    work = linear(lengths.logits, _output_weights(model, lengths))
+    yield _Piece("head", work, True, 1.0 * tokens_learn)
+    if model.item_head is not None:
+        work = linear(lengths.ranked, model.item_head.weight_count())
+        yield _Piece("head", work, True, 1.0 * _learns(model.item_head))
 
 
 def _between(model: UserLLM, encoder: UserEncoder) -> Iterator[_Piece]:
@@ -142,14 +146,6 @@ def _between(model: UserLLM, encoder: UserEncoder) -> Iterator[_Piece]:
     if np.any(between.choosing.total):
         yield _Piece("candidates", between.choosing, False, 0.0)
         yield _Piece("candidates", between.making, False, 1.0 * _learns(model.memory))
-
-
-def head_work(model: UserLLM, lengths: Lengths) -> Flops:
-    """Return the work of the output layer and of the item head, where one is used."""
-    work = linear(lengths.logits, _output_weights(model, lengths))
-    if model.item_head is not None:
-        work += linear(lengths.ranked, model.item_head.weight_count())
-    return work
 
 
 def _left_out(model: UserLLM, lengths: Lengths) -> int:
