@@ -92,14 +92,17 @@ def found(node, key):
     return [hit for value in node for hit in found(value, key)] if isinstance(node, list) else []
 
 
-def test_rows_without_a_cost_are_not_drawn(fake_runs):
+def test_rows_without_a_cost_are_named_below_the_axis(fake_runs):
     fake_runs.finished("none", cost={"flops_per_user": 0})
     fake_runs.finished("hybrid")
     fake_runs.finished("soft_prompt")
     (table,) = build_tables([load(folder) for folder in fake_runs.folders])
-    drawn = json.dumps(figure.chart(table, FLOPS).datasets)
+    chart = figure.chart(table, FLOPS)
+    drawn = json.dumps(chart.datasets)
     assert '"hybrid"' in drawn
     assert '"label": "none"' not in drawn
+    titles = found(figure.specification([chart]), "title")
+    assert ["FLOPs per user (log scale)", "none, so not drawn: none"] in titles
 
 
 @pytest.mark.parametrize("count", [figure.MOST_NAMES, figure.MOST_NAMES + 1])

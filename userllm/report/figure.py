@@ -63,13 +63,14 @@ def chart(
 ) -> Panel | None:
     """Draw one table's primary metric against one cost; None for fewer than two points.
 
-    A cost of zero has no place on a logarithmic axis, so such rows are left out.
+    A cost of zero has no place on a logarithmic axis; such rows are named below it.
     """
     rows = [row for row in table.models if axis.of(row) > 0]
+    free = [row.label for row in table.models if axis.of(row) == 0]
     if len(rows) < 2:
         return None
     plane = Plane(width, height, log_domain([axis.of(row) for row in rows]), score_range(table))
-    x = cost_axis(axis, plane)
+    x = cost_axis(axis, plane, free)
     layers = [
         *floors(table, rows, axis, plane, theme),
         *_stairs(rows, axis, plane, x, theme),
@@ -115,13 +116,14 @@ def bounds(row: Row) -> tuple[float, float]:
     return (score.mean, score.mean) if isnan(score.low) else (score.low, score.high)
 
 
-def cost_axis(axis: Axis, plane: Plane) -> alt.X:
-    """Return the cost axis with ticks in human units."""
+def cost_axis(axis: Axis, plane: Plane, free: Sequence[str] = ()) -> alt.X:
+    """Return the cost axis with ticks in human units, and below it what has no such cost."""
+    caption = f"{axis.caption} (log scale)"
     names = {tick: re.sub(r"\.0+\b", "", axis.write(tick)) for tick in log_ticks(plane.costs)}
     choose = "".join(f"datum.value === {tick!r} ? '{name}' : " for tick, name in names.items())
     return alt.X(
         "cost:Q",
-        title=f"{axis.caption} (log scale)",
+        title=[caption, f"none, so not drawn: {', '.join(free)}"] if free else caption,
         scale=alt.Scale(type="log", domain=list(plane.costs), nice=False),
         axis=alt.Axis(values=list(names), labelExpr=f"{choose}''", grid=False),
     )
