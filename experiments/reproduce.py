@@ -28,7 +28,7 @@ from experiments.tables import committed, read
 from experiments.tidy import ELSEWHERE, numbered
 from userllm.config import load
 from userllm.errors import UserError
-from userllm.report.results import Result, Unfinished
+from userllm.report.results import Result, Unfinished, lm_origin
 from userllm.report.results import load as load_result
 from userllm.report.terminal import wide_console
 from userllm.run.ending import differences
@@ -156,8 +156,9 @@ def reproduce(
 
 
 def run_again(old: Result, changes: Sequence[str], runs: Path) -> Result | Unfinished:
-    """Run a committed run's own command with other paths, as :func:`again` says."""
-    verb, typed = old.run["verb"], [*again(old, changes), f"paths.runs='{runs}'"]
+    """Run a committed run's own command (:func:`again`) elsewhere, on the weights that it had."""
+    weights = ["lm.source=package"] * (lm_origin(old.environment) or "").startswith("package ")
+    verb, typed = old.run["verb"], [*weights, *again(old, changes), f"paths.runs='{runs}'"]
     loaded = load(verb, typed)
     outcome = execute(verb, loaded.config, loaded.choices, typed, wait=True)
     stop_if_interrupted(outcome)

@@ -126,6 +126,22 @@ def test_a_place_that_was_not_published_has_to_be_given(one, tmp_path):
         run_again(one, [], tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("origin", "pinned"), [("package x, 4-bit", True), ("hub", False), (None, False)]
+)
+def test_a_run_is_run_again_on_the_weights_that_it_had(one, origin, pinned, tmp_path, monkeypatch):
+    def typed(verb, words):
+        raise InterruptedError(words)
+
+    source = origin and {"origin": origin, "revision": "1"}
+    old = replace(one, environment={**one.environment, "lm_source": source})
+    monkeypatch.setattr(reproduce, "again", lambda *_: [])
+    monkeypatch.setattr(reproduce, "load", typed)
+    with pytest.raises(InterruptedError) as error:
+        run_again(old, [], tmp_path)
+    assert ("lm.source=package" in error.value.args[0]) == pinned
+
+
 @pytest.mark.parametrize(("shift", "code"), [(0.0, 0), (0.05, 0), (0.5, 1)])
 def test_a_miss_is_the_exit_code(study, monkeypatch, capsys, tmp_path, shift, code):
     def shifted(old, changes, runs):
