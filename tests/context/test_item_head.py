@@ -16,6 +16,7 @@ from userllm.context.work import Lengths, forward_flops, training_flops
 from userllm.data.gather import EventBatch
 from userllm.data.vocabulary import FIRST_ID
 from userllm.run.contestants import enter, entries
+from userllm.run.question_work import Asking, append_flops, stored_bytes
 
 
 class SeenEncoder(BagEncoder):
@@ -65,6 +66,18 @@ def test_scoring_what_the_head_starts_from_is_counted() -> None:
     work = forward_flops(model, lengths)
     assert work.pop("prior") == model.encoder.item_flops(1.0).total > 0
     assert work == forward_flops(without, lengths)
+
+
+def test_what_it_starts_from_is_stored_with_the_memory_and_made_anew_behind_an_event() -> None:
+    lengths = Lengths(events=5.0, prompt=6.0, answer=0.0, logits=0.0, ranked=1.0)
+    asking = Asking(lengths=lengths, question=6.0, event=0.0, answer=1.0)
+    model, without = model_with_head(skip=True), model_with_head(skip=False)
+    work, held = (
+        of(model, asking, "memory") - of(without, asking, "memory")
+        for of in (append_flops, stored_bytes)
+    )
+    assert work == model.encoder.item_flops(1.0).total
+    assert held == 4 * len(model.encoder.item_table)
 
 
 def test_without_the_skip_the_language_model_alone_decides() -> None:

@@ -25,6 +25,16 @@ def test_scored_again_runs_are_compared_as_the_runs_that_they_are(tmp_path: Path
     assert next(row.delta for row in table.models if row.method == "cross_attention") is not None
 
 
+def test_runs_whose_cost_is_measured_again_are_averaged_over_seeds(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        few = ("encoder.checkpoint=null", "training.steps=1", "evaluation.users=4")
+        trained = contextualize(tmp_path, "context=cross_attention", f"seed={seed}", *few)
+        run("benchmark", tmp_path, f"run={trained.folder}", "cost.repeats=2", "cost.warmup=0")
+    (table,) = build_tables([load(folder) for folder in (tmp_path / "benchmark").iterdir()])
+    (row,) = table.models
+    assert sorted(row.seeds) == [0, 1]
+
+
 @pytest.mark.parametrize("interrupted", [True, False], ids=["continued", "evaluated"])
 def test_a_run_goes_on_with_the_language_model_it_was_begun_with(
     interrupted: bool, tmp_path: Path

@@ -70,8 +70,9 @@ def losses(runs: Path, verb: str, words: list[str]) -> list[float]:
             "contextualize",
             ["tuning=lora", "context=text_prompt", "context.text_events=2", *CONTEXT],
         ),
+        ("contextualize", ["tuning=projection", "context.layers=1", *CONTEXT]),
     ],
-    ids=["pretrain", "cross_attention", "text_prompt"],
+    ids=["pretrain", "cross_attention", "text_prompt", "repeated text"],
 )
 def test_two_processes_have_the_losses_of_one(verb: str, words: list[str], tmp_path: Path) -> None:
     one = losses(tmp_path / "one", verb, [*ONE, *words])

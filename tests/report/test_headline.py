@@ -1,3 +1,5 @@
+import json
+
 import polars as pl
 import pytest
 
@@ -21,6 +23,18 @@ def test_who_beats_the_baseline_who_leads_what_it_costs_and_the_floor(demo):
     )
     assert floor.startswith("Against the reference count_history (0.792 [")
     assert "is not distinguishable: −0.042 [" in floor
+
+
+def test_latencies_of_two_machines_are_no_ratio(fake_runs):
+    fake_runs.finished("none", right=0.50)
+    fake_runs.finished("text_prompt", right=0.79)
+    fake_runs.finished("cross_attention", right=0.8)
+    assert "in measured latency" in said(fake_runs)[1]
+    file = fake_runs.folders[-1] / "result.json"
+    result = json.loads(file.read_text(encoding="utf-8"))
+    result["environment"]["cpu_kind"] = "family 25, model 1, stepping 1"
+    file.write_text(json.dumps(result), encoding="utf-8")
+    assert "less than text_prompt." in said(fake_runs)[1]
 
 
 def test_a_difference_within_the_interval_is_no_win(fake_runs):

@@ -88,7 +88,10 @@ def test_numbers_carry_units(demo):
 
 
 def test_latency_names_device_threads_and_load(demo):
-    assert "on cpu, 2 threads, at least 20 repeats, machine load 0.3." in render.markdown(demo)
+    assert (
+        "on cpu (Example CPU @ 2.40GHz), 2 threads, at least 20 repeats, machine load 0.3."
+        in render.markdown(demo)
+    )
 
 
 def test_rows_measured_elsewhere_say_so(fake_runs):
@@ -97,7 +100,7 @@ def test_rows_measured_elsewhere_say_so(fake_runs):
     fake_runs.finished("hybrid", cost={"latency_ms": latency | {"busy": True}})
     text = render.markdown(build_tables([load(folder) for folder in fake_runs.folders]))
     assert "| cuda, 1 thread, busy with others |" in text
-    assert "| cpu, 2 threads |" in text
+    assert "| cpu (Example CPU @ 2.40GHz), 2 threads |" in text
 
 
 def test_ratios_to_the_dearest_row_are_those_of_tokens_and_of_flops(fake_runs):

@@ -44,6 +44,22 @@ def test_training_costs_what_a_run_counts(told, tmp_path, context):
     assert bool(told(*words).pretraining) == bool(cost["pretraining_flops"])
 
 
+def test_batches_that_a_step_adds_up_are_all_counted(told, tmp_path):
+    words = ["context=soft_prompt", "training.steps=2", "size.pretrain_steps=2", "threads=1"]
+    words += ["cost.repeats=1", "cost.warmup=0", "evaluation.users=4", f"paths.runs={tmp_path}"]
+    spent, expected = [], []
+    for added in (1, 2):
+        typed = [*words, f"trainer.accumulate_grad_batches={added}"]
+        loaded = load("contextualize", typed)
+        outcome = execute("contextualize", loaded.config, loaded.choices, typed)
+        result = json.loads((Path(outcome.folder) / "result.json").read_text(encoding="utf-8"))
+        cost = result["outcomes"][0]["cost"]
+        spent.append([cost["training_flops"], cost["pretraining_flops"]])
+        expected.append([told(*typed).training, told(*typed).pretraining])
+    for one, two in (spent, expected):
+        assert [b / a for a, b in zip(one, two, strict=True)] == pytest.approx([2, 2], rel=0.1)
+
+
 def test_a_text_prompt_costs_what_its_tokens_say(told):
     text, memory = (told(CELL, f"method={name}", "size=paper") for name in ("tp", "xattn"))
     # The paper's ratio at length 50 is 700 tokens to 32, a heuristic.

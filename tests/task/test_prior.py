@@ -18,7 +18,7 @@ from userllm.context.work import Lengths, training_flops
 from userllm.data.gather import EventBatch
 from userllm.encoder.memory import UserMemory
 from userllm.errors import UserError
-from userllm.run.question_work import Asking, append_flops, question_flops
+from userllm.run.question_work import Asking, append_flops, question_flops, stored_bytes
 from userllm.task.answers import AnswerTokens
 from userllm.task.prior import LEAST, log_mass
 from userllm.task.scorer import TitleScorer
@@ -156,6 +156,8 @@ def test_ranking_all_items_is_counted_and_saved_with_the_memory() -> None:
     assert "prior" not in question_flops(model, asking, "memory")
     more = append_flops(model, asking, "memory") - append_flops(plain, asking, "memory")
     assert more == work
+    kept = stored_bytes(model, asking, "memory") - stored_bytes(plain, asking, "memory")
+    assert kept == 4 * len(model.encoder.item_table)
     assert training_flops(model, lengths) - training_flops(plain, lengths) == work
 
 

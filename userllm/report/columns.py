@@ -12,6 +12,7 @@ from userllm.metric.interval import Interval
 from userllm.report import units
 from userllm.report.comparison import Table
 from userllm.report.extras import extra, reported
+from userllm.report.machines import machine, machines_of
 from userllm.report.results import Unfinished
 from userllm.report.rows import Row, lower_is_better
 
@@ -107,20 +108,6 @@ def lines_of(rows: Iterable[Row], columns: Sequence[Column]) -> list[Line]:
 def scorers_of(table: Table) -> list[str]:
     """Return how answers were scored; one name stands in the notes, several in a column."""
     return sorted({row.scorer for row in table.models})
-
-
-def machines_of(table: Table) -> list[str]:
-    """Return where latencies were measured; one place stands in the notes, several in a column."""
-    return sorted({place for row in table.rows if (place := machine(row))})
-
-
-def machine(row: Row) -> str | None:
-    """Say where a row's latency was measured, as far as rows must agree to be compared."""
-    latency = row.cost and row.cost.get("latency_ms")
-    if not latency:
-        return None
-    threads, busy = latency["threads"], ", busy with others" * bool(latency.get("busy"))
-    return f"{latency['device']}, {threads} thread{'' if threads == 1 else 's'}{busy}"
 
 
 def interval_text(value: Interval, write: Callable[[float], str] = units.score) -> str:
@@ -235,7 +222,7 @@ def _reading(table: Table) -> list[Column]:
         _cost("latency p50", "Median, one user at a time", units.milliseconds, "latency_ms", "p50"),
         _cost("p95", "95th percentile of the latency", units.milliseconds, "latency_ms", "p95"),
         _cost("peak memory", "Largest resident size", units.memory, "peak_memory_bytes"),
-        *([measured] if len(machines_of(table)) > 1 else []),
+        *([measured] if len(machines_of(table.rows)) > 1 else []),
     ]
 
 

@@ -7,6 +7,7 @@ from userllm.metric.paired import paired_test
 from userllm.report import units
 from userllm.report.columns import interval_text
 from userllm.report.comparison import Table
+from userllm.report.machines import machine
 from userllm.report.rows import Row, lower_is_better, same_users
 
 _WORTH_SAYING = 1.1
@@ -103,7 +104,9 @@ def _ties(leaders: Sequence[Row]) -> str:
 
 
 def _latency(cheapest: Row, dearest: Row) -> str:
-    """Add the measured ratio, which is usually smaller than the one in FLOPs."""
+    """Add the measured ratio, usually smaller than that of FLOPs, where one machine has both."""
+    if machine(cheapest) != machine(dearest):
+        return ""
     one, other = (row.cost_of("latency_ms", "p50") for row in (cheapest, dearest))
     if not one or not other:
         return ""

@@ -2,8 +2,9 @@
 
 from userllm.metric.paired import ALPHA
 from userllm.report import units
-from userllm.report.columns import machine, machines_of, scorers_of
+from userllm.report.columns import scorers_of
 from userllm.report.comparison import Table
+from userllm.report.machines import machine, machines_of
 
 
 def heading(table: Table) -> str:
@@ -86,7 +87,7 @@ def _latency_note(table: Table) -> list[str]:
     rows = [row for row in table.rows if machine(row)]
     if not rows:
         return []
-    places = machines_of(table)
+    places = machines_of(rows)
     place = places[0] if len(places) == 1 else "the machines named"
     loads, repeats = (
         sorted({value for row in rows if (value := row.cost_of("latency_ms", key)) is not None})

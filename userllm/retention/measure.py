@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from userllm.retention.material import FourChoice, passages, questions
+from userllm.training.record import evaluated
 
 CHOICES = 4
 BATCH = 15
@@ -39,22 +40,20 @@ class LanguageScores:
 
 
 def score_language(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> LanguageScores:
-    r"""Read the prose and answer the questions; weights and training mode stay as they are.
+    r"""Read the prose and answer the questions; weights and modes of all parts stay as they are.
 
     An answer's score is its log-likelihood per byte behind ``Question: …\nAnswer:``, so that long
     answers are not at a disadvantage and no model needs to know what a letter in a list means.
     """
-    mode = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            surprise = list(_surprises(model, tokenizer, passages()))
-            asked = questions()
-            batches = [asked[at : at + BATCH] for at in range(0, len(asked), BATCH)]
-            right = [row for batch in batches for row in _right(model, tokenizer, batch)]
-    finally:
-        model.train(mode)
-    return LanguageScores(np.array(surprise), np.array(right))
+
+    def measure() -> LanguageScores:
+        surprise = list(_surprises(model, tokenizer, passages()))
+        asked = questions()
+        batches = [asked[at : at + BATCH] for at in range(0, len(asked), BATCH)]
+        right = [row for batch in batches for row in _right(model, tokenizer, batch)]
+        return LanguageScores(np.array(surprise), np.array(right))
+
+    return evaluated(model, measure)
 
 
 def _surprises(

@@ -20,7 +20,7 @@ from userllm.report.results import KEY_COLUMNS
 from userllm.report.terminal import wide_console
 from userllm.run.contestants import Contestant, enter, entries, share_weights
 from userllm.run.costing import measure
-from userllm.run.finished import Finished
+from userllm.run.finished import Finished, same_run
 from userllm.run.folder import RunFolder
 from userllm.run.measuring import measure_rows
 from userllm.run.meta import meta_rows
@@ -65,7 +65,9 @@ def run(cfg: DictConfig, folder: RunFolder) -> None:
         _show([work_table(same), time_table(same)])
     for one in sliding:
         _slide(cfg, one, rows, device)
-    _write(folder, outcomes, environment, costs=rows)
+    measured = named[0].finished if named else None
+    own = {"run": same_run(measured, folder)} if measured else {}
+    _write(folder, outcomes, environment, costs=rows, **own)
 
 
 def together(cfg: DictConfig, device: torch.device) -> list[Contestant]:
@@ -126,6 +128,9 @@ def _outcome(one: Contestant, device: torch.device) -> dict[str, Any]:
     evaluation = finished.config.evaluation
     asked = one.assembly.questions(one.exam, evaluation.part, evaluation.users)
     tokens = outcome["cost"]["answer_tokens"]
+    # As after a run, when all questions were asked: what is read once for everybody is there.
+    timed = asked.first(finished.config.cost.repeats + finished.config.cost.warmup)
+    one.exam.ask(one.model, timed, batch_size=evaluation.batch_size, device=device)
     cost = measure(finished.config, one.assembly, one.exam, asked, finished.trained, device, tokens)
     _show([cost_table(f"{finished.method}, {one.exam.subject.name}", cost)])
     return {**outcome, "cost": cost}

@@ -57,6 +57,9 @@ def train(cfg: DictConfig, assembly: Assembly, folder: RunFolder) -> Trained:
             raise Helped(0)
         log.info("nothing learns in this method; it is measured as it is")
         return Trained(0, 0, 0.0, 0.0)
+    if options.get("strategy") == "fsdp":
+        # Each process meets texts of its own, and reading one gathers blocks from all of them.
+        assembly.model.trunk = None
     passes = options.get("accumulate_grad_batches", 1) * processes(options)
     once = known_text_cost(assembly)
     if cfg.training.flops is not None and once >= cfg.training.flops:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from userllm.errors import UserError
-from userllm.run.finished import Finished, reopen
+from userllm.run.finished import Finished, reopen, same_run
 from userllm.run.folder import RunFolder
 from userllm.run.scoring import score
 
@@ -13,8 +13,6 @@ from userllm.run.scoring import score
 def run(cfg: DictConfig, folder: RunFolder) -> None:
     """Load the run that ``cfg.run`` names and ask the questions of ``cfg.evaluation``."""
     finished = reopen(cfg)
-    trained = finished.result["run"]
-    config = OmegaConf.to_container(finished.config, resolve=True)
     score(
         finished.config,
         finished.assembly,
@@ -22,12 +20,7 @@ def run(cfg: DictConfig, folder: RunFolder) -> None:
         folder,
         method=finished.method,
         kept=_kept(finished, asked=cfg.evaluation.retention),
-        # Tables average over seeds and compare with the run that knows no user, as of any run.
-        of={
-            "seed": trained["seed"],
-            "choices": trained["choices"],
-            "config": folder.redactor.tree(config),
-        },
+        of=same_run(finished, folder),
     )
 
 

@@ -11,7 +11,7 @@ from userllm.errors import UserError
 from userllm.run.assembly import Assembly, assemble, method_of
 from userllm.run.base_model import refuse_another
 from userllm.run.costing import Trained
-from userllm.run.folder import read_result
+from userllm.run.folder import RunFolder, read_result
 from userllm.run.reference import resolve
 from userllm.schema import ADDED_KEYS
 from userllm.training.weights import check_weights, read_weights
@@ -34,6 +34,20 @@ class Finished:
     trained: Trained
     method: str
     result: dict[str, Any]
+
+
+def same_run(finished: Finished, folder: RunFolder) -> dict[str, Any]:
+    """Return what a result in ``folder`` says of its run, so that tables take it for this one.
+
+    They average over seeds, and compare with the run that knows no user.
+    """
+    trained = finished.result["run"]
+    config = OmegaConf.to_container(finished.config, resolve=True)
+    return {
+        "seed": trained["seed"],
+        "choices": trained["choices"],
+        "config": folder.redactor.tree(config),
+    }
 
 
 def reopen(cfg: DictConfig) -> Finished:

@@ -140,7 +140,7 @@ def train(cfg: DictConfig, folder: RunFolder, stage: Stage, scorer: EncoderScore
         validate_every=settings.validate_every,
         monitor=MONITOR,
     )
-    windows = summary.steps * settings.batch_size
+    windows = summary.steps * settings.batch_size * cfg.trainer.get("accumulate_grad_batches", 1)
     targets_W = np.concatenate(
         [batches(k).events.mask.sum(dim=1).numpy() for k in range(min(SAMPLE, summary.steps))]
     )

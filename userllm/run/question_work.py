@@ -136,7 +136,7 @@ def append_flops(model: UserLLM, asking: Asking, kept: Kept) -> Count | None:
             work = model.encoder.flops(lengths.events).total
         between = model.memory.flops(model.encoder)
         work = work + between.choosing.total + between.making.total
-        if model.prior is not None:
+        if model.start is not None:
             work = work + model.encoder.item_flops(1.0).total
     work = work + _compression_flops(model, lengths)
     if kept == "keys and values":
@@ -148,7 +148,7 @@ def append_flops(model: UserLLM, asking: Asking, kept: Kept) -> Count | None:
 
 
 def stored_bytes(model: UserLLM, asking: Asking, kept: Kept) -> Count:
-    """Return the bytes stored per user, in float32.
+    """Return the bytes stored per user, in float32: vectors, and scores that answers start from.
 
     Of a text, no more than a block's window: a service would not keep what nobody looks at again.
     """
@@ -158,9 +158,10 @@ def stored_bytes(model: UserLLM, asking: Asking, kept: Kept) -> Count:
         about = asking.lengths.prompt - asking.question
         return cache_bytes(model.lm.config, about, windowed=True)
     vectors = model.context.vectors(model.given(asking.lengths.events))
-    if kept == "memory":
-        return FLOAT32 * model.context.memory_width * vectors
-    return FLOAT32 * model.context.keys_values_width * vectors
+    scores = len(model.encoder.item_table) if model.encoder and model.start is not None else 0
+    context = model.context
+    width = context.memory_width if kept == "memory" else context.keys_values_width
+    return FLOAT32 * (width * vectors + scores)
 
 
 def _behind(model: UserLLM, tokens: Count, seen: Count) -> Flops:

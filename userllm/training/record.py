@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 import torch
@@ -11,6 +11,8 @@ from userllm.errors import UserError
 from userllm.training.checkpoint import Checkpoints
 from userllm.training.metrics_file import MetricsFile
 from userllm.training.parts import PartWeights
+
+Measured = TypeVar("Measured")
 
 Validate = Callable[[int], dict[str, float]]
 """From the number of finished steps to named values; called with gradients off."""
@@ -154,7 +156,7 @@ def training_values(
     return values
 
 
-def evaluated(module: torch.nn.Module, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+def evaluated(module: torch.nn.Module, measure: Callable[[], Measured]) -> Measured:
     """Call ``measure`` in evaluation mode and leave every part in the mode it was in."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
