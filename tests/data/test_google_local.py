@@ -81,6 +81,7 @@ def test_gaps_are_kept_or_dropped_and_counted(tmp_path):
         LINE,
         LINE | {"rating": None, "text": None, "gmap_id": "0x89c2:0x2"},
         LINE | {"user_id": None, "rating": None},
+        LINE | {"user_id": ""},
         LINE | {"time": -1, "gmap_id": "0x89c2:0x9"},
         LINE | {"time": -62_135_596_800_000, "text": ""},
     ]
@@ -91,7 +92,7 @@ def test_gaps_are_kept_or_dropped_and_counted(tmp_path):
     assert raw.events[TIMESTAMP].to_list()[2:] == [-1, -62_135_596_800]
     assert raw.events[USER].unique().to_list() == [LINE["user_id"]]
     assert counted(raw) == {
-        "reviews without a user, dropped": 1,
+        "reviews without a user, dropped": 2,
         "reviews without a rating": 1,
         "reviews without a text": 2,
         "further reviews of the same item by the same user": 1,

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from userllm.data.split import SPLITS, Split, global_time, leave_last_out, time_cuts
 from userllm.data.windows import training_cuts, training_windows
+from userllm.errors import UserError
 
 histories = st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=12), min_size=1, max_size=8)
 
@@ -129,3 +130,9 @@ def test_cuts_are_all_targets_with_enough_history(ends, least):
     users, cuts = training_cuts(split, min_history=least)
     expected = [(u, t) for u, end in enumerate(ends) for t in range(least, end)]
     assert list(zip(users.tolist(), cuts.tolist(), strict=True)) == expected
+
+
+def test_a_negative_history_is_refused():
+    split, _ = split_of([3, 4])
+    with pytest.raises(UserError, match="min_history=-1"):
+        training_cuts(split, min_history=-1)

@@ -11,7 +11,7 @@ from userllm.data.columns import ITEM, TEXT, USER
 from userllm.data.protocol import RawData
 from userllm.errors import UserError
 
-TEXTS = [None, "", "zut", "Ünïcode — “quotes” \U0001f600", "two\nlines", "a" * 1000]
+TEXTS = [None, "", " \n", "zut", "Ünïcode — “quotes” \U0001f600", "two\nlines", "a" * 1000]
 
 
 def with_texts(raw, texts):
@@ -31,8 +31,8 @@ def test_texts_stay_with_their_events_in_any_row_order(events, data, tmp_path_fa
     assert first.fingerprint == second.fingerprint
     expected = {}
     for event, text in sorted(zip(events, said, strict=True), key=lambda pair: pair[1] or ""):
-        # The first text in text order, and any text before none.
-        expected[event] = expected.get(event) or text or ""
+        # The first text in text order, and any text before none; blanks are none.
+        expected[event] = expected.get(event) or (text if (text or "").strip() else "")
     users, items = first.users[USER].to_list(), first.items[ITEM].to_list()
     numbers = np.repeat(np.arange(len(users)), np.diff(first.offsets))
     stored = {}

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from userllm.config import load
+from userllm.lm import tiny
 from userllm.run.launch import Outcome, execute
 from userllm.run.reference import study_members
 from userllm.task.mixture import MixedBatches
@@ -250,6 +251,25 @@ def test_an_encoder_of_another_corpus_is_refused(runs: Path) -> None:
     outcome = contextualize(runs, "encoder.checkpoint=run:pretrain/other")
     assert outcome.exit_code == 2
     assert "was trained on the corpus" in outcome.error
+
+
+def test_an_encoder_of_another_split_is_refused(runs: Path) -> None:
+    small = [w for w in SMALL if not w.startswith(("training", "cost"))]
+    pretrained = run("pretrain", runs, *small, "training.steps=1", "name=last")
+    assert pretrained.state == "finished", pretrained.error
+    outcome = contextualize(runs, "encoder.checkpoint=run:pretrain/last", "split=global_time")
+    assert outcome.exit_code == 2
+    assert "was trained with split=leave_last_out" in outcome.error
+
+
+def test_text_that_the_language_model_was_not_made_for_is_refused(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiny, "WINDOW", 100)
+    outcome = contextualize(runs, "context=text_prompt", "seed=9")
+    assert outcome.exit_code == 2
+    assert "tokens, and the language model was made for 100" in outcome.error
+    assert contextualize(runs, "context=none", "seed=9").state == "finished"
 
 
 def test_an_lm_folder_without_a_model_is_refused(runs: Path, tmp_path: Path) -> None:

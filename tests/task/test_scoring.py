@@ -205,3 +205,20 @@ def test_overlap_counts_common_best_answers() -> None:
     first = torch.tensor([[4.0, 3.0, 2.0, 1.0]])
     second = torch.tensor([[4.0, 1.0, 3.0, 2.0]])
     assert top_overlap(first, second, 2) == 0.5
+
+
+def test_answers_that_a_beam_has_not_reached_overlap_with_nothing() -> None:
+    found = torch.full((1, 18), -torch.inf)
+    found[0, 17] = 1.0
+    exact = torch.arange(18.0)[None]
+    assert top_overlap(found, exact, 10) == pytest.approx(0.1)
+
+
+def test_likelihoods_of_logits_in_half_precision_are_normalized_in_single() -> None:
+    answers = AnswerTokens(sequences=TITLES, end=END, softmax="vocabulary")
+    children = answers.children(torch.device("cpu"))
+    logits_BKV = (4 * torch.randn(3, 1, 5000, generator=torch.manual_seed(0))).bfloat16()
+    kids_BKM = children.children(torch.full((3, 1), -1))
+    found = children.log_probs(logits_BKV, kids_BKM)
+    expected = logits_BKV.double().log_softmax(2).gather(2, children.column_N[kids_BKM])
+    torch.testing.assert_close(found.double(), expected, atol=1e-4, rtol=0)

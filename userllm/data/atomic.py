@@ -55,6 +55,8 @@ def _sweep(folder: Path) -> None:
     for left in folder.parent.glob(_unfinished(folder, "*").name):
         process = int(left.name.rpartition("-")[2].removesuffix(".old"))
         if process == os.getpid() or not psutil.pid_exists(process):
+            if left.suffix == ".old" and not folder.exists():
+                left.rename(folder)  # killed between the two renames
             shutil.rmtree(left, ignore_errors=True)
 
 
@@ -76,5 +78,10 @@ def _replace(folder: Path, finished: Path) -> None:
     old = finished.with_name(f"{finished.name}.old")
     if folder.exists():
         folder.rename(old)
-    finished.rename(folder)
+    try:
+        finished.rename(folder)
+    except BaseException:
+        if old.exists():
+            old.rename(folder)
+        raise
     shutil.rmtree(old, ignore_errors=True)

@@ -37,6 +37,7 @@ class Coded:
 
 def encode(raw: RawData) -> Coded:
     """Replace users and items by their rank among the sorted ids."""
+    has_texts = TEXT in raw.events.columns
     users = raw.events.select(pl.col(USER).unique().sort())
     items = raw.items.sort(ITEM).with_columns(pl.col(CATEGORIES).list.unique().list.sort())
     events = raw.events.select(
@@ -44,8 +45,8 @@ def encode(raw: RawData) -> Coded:
         _codes(raw.events[ITEM], items[ITEM]),
         pl.col(TIMESTAMP),
         pl.col(RATING),
-        # An empty text is no text.
-        *([pl.col(TEXT).replace("", None)] if TEXT in raw.events.columns else []),
+        # A text of blanks is no text.
+        *([pl.when(pl.col(TEXT).str.strip_chars() != "").then(pl.col(TEXT))] if has_texts else []),
     )
     return Coded(events, users, items)
 

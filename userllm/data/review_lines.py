@@ -123,6 +123,7 @@ def _counted(batch: pl.DataFrame, form: ReviewFormat, notes: dict[str, int]) -> 
     def note(what: str, number: Any) -> None:
         notes[what] = notes.get(what, 0) + int(number)
 
+    batch = batch.with_columns(pl.col(USER).replace("", None))
     note("reviews without a user, dropped", batch[USER].null_count())
     batch = batch.drop_nulls(USER).with_columns(
         pl.when(pl.col(RATING) > 0).then(pl.col(RATING)).cast(pl.Float32)

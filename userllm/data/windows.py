@@ -7,6 +7,7 @@ import numpy as np
 
 from userllm.data.corpus import Corpus
 from userllm.data.split import Int64Array, Split
+from userllm.errors import UserError
 
 
 def training_windows(
@@ -52,7 +53,12 @@ def training_cuts(split: Split, *, min_history: int) -> tuple[Int64Array, Int64A
     Args:
         split: Cuts stay before its ``train_end``.
         min_history: Least number of events before the cut.
+
+    Raises:
+        UserError: ``min_history`` is negative, where a cut would lie in another user's events.
     """
+    if min_history < 0:
+        raise UserError(f"task.min_history={min_history}: expected 0 or more")
     users, number = _repeat(np.maximum(split.train_end - min_history, 0))
     return users, number + min_history
 

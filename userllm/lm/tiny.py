@@ -8,6 +8,8 @@ from userllm.lm.outline import without_weights
 from userllm.lm.protocol import LoadedLM
 
 SPECIAL_TOKENS = ["<pad>", "<s>", "</s>"]
+WINDOW = 1 << 16
+"""Tokens that it reads, which are bytes."""
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:
@@ -57,7 +59,7 @@ class TinyLM:
             intermediate_size=2 * self.width,
             num_hidden_layers=self.layers,
             num_attention_heads=self.heads,
-            max_position_embeddings=8192,
+            max_position_embeddings=WINDOW,
             tie_word_embeddings=True,
             pad_token_id=tokenizer.pad_token_id,
             bos_token_id=tokenizer.bos_token_id,

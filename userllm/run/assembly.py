@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import seed_everything
@@ -28,12 +29,14 @@ from userllm.run.launch import ensure
 from userllm.run.reference import resolve
 from userllm.summarizer.protocol import Summaries
 from userllm.task.batch import Material
-from userllm.task.exam import Exam, Task
+from userllm.task.exam import Exam, Task, prompt_lengths
 from userllm.task.protocol import Part, Questions
 from userllm.training.memory import forget_peak_memory
 from userllm.transitions.counted import fit_transitions
 
 AUTO = "auto"
+LONGEST = 256
+"""Questions with the longest histories, whose prompts are measured before training."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ def assemble(cfg: DictConfig, choices: Mapping[str, str]) -> Assembly:
         )
     for exam in exams:
         _refuse_nobody(exam, material, cfg.evaluation.part)
+        _refuse_long(exam, material, cfg.evaluation.part, loaded)
     encoder_run = _encoder_run(cfg, choices) if outline.reads_memory else None
     # New weights and peak memory do not depend on whether an earlier stage had to run first.
     seed_everything(cfg.seed, workers=True, verbose=False)
@@ -129,6 +133,25 @@ def _refuse_nobody(exam: Exam, material: Material, part: Part) -> None:
             f"task={exam.subject.name}: nobody can be asked in evaluation.part={part} of "
             f"{material.corpus.folder}. Expected users with a held-out event that has an answer; "
             "give more data, or type another split or task."
+        )
+
+
+def _refuse_long(exam: Exam, material: Material, part: Part, loaded: LoadedLM) -> None:
+    """Raise ``UserError`` when text about the longest histories does not fit the language model.
+
+    Most models read on without an error, and answer badly.
+    """
+    limit = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+    if not (limit and material.text_events):
+        return
+    asked = exam.subject.questions(material.corpus, material.split, part)
+    longest_Q = np.argsort(asked.cuts, kind="stable")[-LONGEST:]
+    batch = exam.reader(asked.users[longest_Q], asked.cuts[longest_Q])
+    tokens = int(np.max(prompt_lengths(exam, batch).prompt))
+    if tokens > limit:
+        raise UserError(
+            f"context.text_events={material.text_events} makes prompts of {tokens} tokens, and the "
+            f"language model was made for {limit}. Type fewer events, or another lm"
         )
 
 
@@ -168,7 +191,17 @@ def _encoder_run(cfg: DictConfig, choices: Mapping[str, str]) -> Path | None:
     reference = cfg.encoder.checkpoint
     if reference == AUTO:
         return ensure("pretrain", cfg, choices)
-    return None if reference is None else resolve(reference, Path(cfg.paths.runs), "pretrain")
+    if reference is None:
+        return None
+    run = resolve(reference, Path(cfg.paths.runs), "pretrain")
+    split = OmegaConf.select(OmegaConf.load(run / "config.yaml"), "split")
+    if split != cfg.split:
+        raise UserError(
+            f"encoder.checkpoint={reference} was trained with split={split}: behind the cut of "
+            f"split={cfg.split} it may have seen events that are asked about. Type "
+            f"split={split}, or encoder.checkpoint=auto"
+        )
+    return run
 
 
 def _encoder(cfg: DictConfig, encoder_run: Path | None, corpus: Corpus) -> UserEncoder:

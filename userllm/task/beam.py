@@ -114,8 +114,12 @@ def _advance(
 
 
 def top_overlap(first_BA: Tensor, second_BA: Tensor, k: int) -> float:
-    """Return the mean share of the k best answers that two scorings have in common."""
+    """Return the mean share of the second scoring's k best answers that the first one's k have.
+
+    An answer that the first has not reached, whose score is -inf, is none of its best.
+    """
     k = min(k, first_BA.shape[1])
-    best_first, best_second = first_BA.topk(k).indices, second_BA.topk(k).indices
-    shared_BK = (best_first[:, :, None] == best_second[:, None, :]).any(dim=2)
+    (scores_BK, best_first), best_second = first_BA.topk(k), second_BA.topk(k).indices
+    reached_BK1 = (scores_BK > -torch.inf)[:, :, None]
+    shared_BK = ((best_first[:, :, None] == best_second[:, None, :]) & reached_BK1).any(dim=2)
     return float(shared_BK.float().mean())

@@ -89,6 +89,8 @@ def has_category(
 
 def _pieces(cuts: Ints, window: int | None) -> Iterator[tuple[int, slice]]:
     """Yield the number of the first question of a piece, and the piece."""
+    if not len(cuts):
+        return
     events_Q = cuts if window is None else np.minimum(cuts, window)
     piece_Q = np.cumsum(events_Q) // EVENTS_AT_ONCE
     starts = np.flatnonzero(np.diff(piece_Q, prepend=-1))

@@ -63,7 +63,7 @@ class ChildTable:
         if prior is not None:
             chosen_BKM = prior.add(chosen_BKM, nodes_BKM)
         if not self.siblings:
-            return chosen_BKM - logits_BKV.logsumexp(dim=2, keepdim=True).float()
+            return chosen_BKM - logits_BKV.float().logsumexp(dim=2, keepdim=True)
         real_BKM = kids_BKM >= 0
         # A node without children, an empty place, must not give NaN.
         open_BKM = real_BKM | ~real_BKM.any(dim=2, keepdim=True)

@@ -89,7 +89,7 @@ def _steps(
         nodes_M = torch.from_numpy(children).to(device)
         logits_BM = prior.add(logits_BM, nodes_M.expand_as(logits_BM))
     if answers.softmax != "siblings":
-        return logits_BM - logits_BCV.logsumexp(dim=2).float()[:, readers_M]
+        return logits_BM - logits_BCV.float().logsumexp(dim=2)[:, readers_M]
     readers_BM = readers_M.expand(len(logits_BM), -1)
     lowest_BC = torch.full(logits_BCV.shape[:2], -torch.inf, device=device)
     highest_BC = lowest_BC.scatter_reduce(1, readers_BM, logits_BM, reduce="amax")
