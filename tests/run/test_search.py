@@ -37,6 +37,7 @@ def settings_of(tmp_path, **changed):
         "study": "mine",
         "varied": SPACE,
         "fixed": ["seed=1"],
+        "settled": "0" * 8,
         "runs": tmp_path / "runs",
         "metric": "ndcg@10",
         "direction": "maximize",
@@ -184,7 +185,8 @@ def test_more_trials_continue_a_search_and_learn_from_it(tmp_path):
 
 def test_another_seed_space_or_fixed_override_is_another_search_but_a_label_is_not(tmp_path):
     plain = settings_of(tmp_path)
-    for changed in ({"seed": 4}, {"varied": {"seed": "1,2"}}, {"fixed": ["seed=2"]}):
+    others = {"varied": {"seed": "1,2"}}, {"fixed": ["seed=2"]}, {"settled": "1" * 8}
+    for changed in ({"seed": 4}, *others):
         assert settings_of(tmp_path, **changed).path != plain.path
     labelled = settings_of(tmp_path, fixed=["seed=1", "logger=wandb", "paths.reports=x"])
     assert labelled.path == plain.path

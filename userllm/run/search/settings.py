@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig
 
-from userllm.config import Composer, refuse
+from userllm.config import Composer, refuse, resolve, without_hydra
 from userllm.errors import UserError
 from userllm.hints import describe, fits
 from userllm.report.settings import LABELS
-from userllm.run.folder import slug
+from userllm.run.folder import identity, slug
 from userllm.run.search.space import split
 
 PART = "evaluation.part"
@@ -40,6 +40,7 @@ class Settings:
     Attributes:
         varied: Key to values in Hydra's grammar; empty when all were typed, for one run.
         fixed: Overrides of every trial.
+        settled: A hash of what the study and its presets say besides.
         runs: The folder of all runs.
     """
 
@@ -47,6 +48,7 @@ class Settings:
     study: str
     varied: dict[str, str]
     fixed: list[str]
+    settled: str
     runs: Path
     metric: str
     direction: Literal["maximize", "minimize"]
@@ -58,13 +60,20 @@ class Settings:
 
     @property
     def path(self) -> Path:
-        """The file of this search: another space, seed or fixed override is another search."""
+        """The file of this search: another space, seed or value of all trials is another one."""
         kept = [t for t in self.fixed if t.partition("=")[0].partition(".")[0] not in LABELS]
-        told = [self.verb, kept, self.varied, self.metric, self.direction, self.parallel]
+        told = [
+            self.verb,
+            kept,
+            self.settled,
+            self.varied,
+            self.metric,
+            self.direction,
+            self.parallel,
+        ]
         told += [self.seed, self.startup, self.prune]
         text = json.dumps(told, sort_keys=True)
-        identity = hashlib.sha256(text.encode()).hexdigest()[:IDENTITY]
-        return self.runs / _name(self.study, identity)
+        return self.runs / _name(self.study, hashlib.sha256(text.encode()).hexdigest()[:IDENTITY])
 
 
 def remembered(study: str, runs: Path) -> list[Path]:
@@ -109,6 +118,7 @@ def read_settings(config: DictConfig, given: Mapping[str, Any], typed: Sequence[
         study=str(config.get("group") or verb),
         varied=varied,
         fixed=fixed,
+        settled=identity(verb, resolve(without_hydra(config))[0]),
         runs=Path(config.paths.runs).absolute(),
         **{key: given[key] for key in HINTS if key != "params"},
     )
