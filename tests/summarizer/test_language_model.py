@@ -10,7 +10,7 @@ from tests.summarizer.histories import USERS, histories
 from userllm.data.corpus import Corpus
 from userllm.errors import UserError
 from userllm.lm.huggingface import HuggingFaceLM
-from userllm.lm.tiny import TinyLM
+from userllm.lm.tiny import WINDOW, TinyLM
 from userllm.summarizer.greedy import GreedyWriter
 from userllm.summarizer.language_model import LanguageModelSummaries, LanguageModelSummarizer
 from userllm.summarizer.protocol import NO_HISTORY
@@ -152,5 +152,5 @@ def test_a_language_model_that_is_not_there_is_found_out_at_once(open_summaries,
 
 
 def test_a_history_longer_than_the_model_reads_is_refused(open_summaries) -> None:
-    with pytest.raises(UserError, match=r"8192 .*lower context\.summarizer\.events"):
-        open_summaries(max_new_tokens=8190).prepare(ALL, CUTS)
+    with pytest.raises(UserError, match=rf"{WINDOW} .*lower context\.summarizer\.events"):
+        open_summaries(max_new_tokens=WINDOW - 2).prepare(ALL, CUTS)
