@@ -39,6 +39,12 @@ class StepGuard(pl.Callback):
                 "device, as in srun --ntasks-per-node=<devices> userllm …"
             )
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Number passes by finished steps: a checkpoint has them as its own run divided steps."""
+        passes = trainer.fit_loop.epoch_loop.batch_progress.current
+        done = trainer.global_step * trainer.accumulate_grad_batches
+        passes.increment_by(done - passes.ready)
+
     def on_train_batch_start(
         self,
         trainer: pl.Trainer,
