@@ -1,7 +1,6 @@
 """Interrupted and continued training ends where uninterrupted training ends."""
 
 import signal
-from collections import Counter
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -173,24 +172,6 @@ def test_accumulated_gradients_resume_exactly(tmp_path):
     assert summary.resumed_from == 6
     expected = whole.state_dict()
     assert all(torch.equal(module.state_dict()[name], expected[name]) for name in expected)
-
-
-@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (4, 2)])
-def test_a_run_goes_on_with_steps_that_are_divided_otherwise(tmp_path, before, after):
-    class Counted(Regression):
-        def __init__(self):
-            super().__init__()
-            self.passes = Counter()
-
-        def training_step(self, batch, batch_idx):
-            self.passes[self.trainer.global_step] += 1
-            return super().training_step(batch, batch_idx)
-
-    with pytest.raises(ZeroDivisionError):
-        train(tmp_path, Regression(die_at=5), accumulate_grad_batches=before)
-    module, summary = train(tmp_path, Counted(), accumulate_grad_batches=after)
-    assert summary.resumed_from == 3
-    assert module.passes == dict.fromkeys(range(3, STEPS), after)
 
 
 def test_mixed_precision_trains_with_clipped_gradients(tmp_path):

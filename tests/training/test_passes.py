@@ -1,7 +1,10 @@
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.training.test_fit import STEPS, Regression, train
 from userllm.errors import UserError
 from userllm.training.passes import processes, split_batch
 
@@ -50,3 +53,21 @@ def test_a_batch_that_does_not_divide_is_refused():
 )
 def test_processes_are_counted_as_lightning_counts_them(options, count):
     assert processes(options) == count
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (4, 2)])
+def test_a_run_goes_on_with_steps_that_are_divided_otherwise(tmp_path, before, after):
+    class Counted(Regression):
+        def __init__(self):
+            super().__init__()
+            self.passes = Counter()
+
+        def training_step(self, batch, batch_idx):
+            self.passes[self.trainer.global_step] += 1
+            return super().training_step(batch, batch_idx)
+
+    with pytest.raises(ZeroDivisionError):
+        train(tmp_path, Regression(die_at=5), accumulate_grad_batches=before)
+    module, summary = train(tmp_path, Counted(), accumulate_grad_batches=after)
+    assert summary.resumed_from == 3
+    assert module.passes == dict.fromkeys(range(3, STEPS), after)
