@@ -177,3 +177,8 @@ def test_a_share_of_held_out_users_that_leaves_nobody_is_refused() -> None:
 def test_cutoffs_that_its_metrics_need_are_asked_for() -> None:
     with pytest.raises(UserError, match="Expected 1, 5 and 10"):
         favorite(**{"metric.cutoffs": [1, 5]})
+
+
+def test_no_questions_have_no_labels(corpus: Corpus) -> None:
+    nobody = np.zeros(0, dtype=np.int64)
+    assert len(favorite().labels(corpus, nobody, nobody)) == 0
