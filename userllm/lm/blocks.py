@@ -9,7 +9,7 @@ cross-attention where the feed-forward begins and ends.
 from typing import Literal
 
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from userllm.errors import UserError
 
@@ -111,3 +111,8 @@ def feed_forward_branch(block: nn.Module) -> tuple[nn.Module, nn.Module]:
 def token_width(model: PreTrainedModel) -> int:
     """Return the hidden width D of the language model."""
     return int(model.config.get_text_config().hidden_size)
+
+
+def longest_text(config: PretrainedConfig) -> int | None:
+    """Return how many tokens a language model was made to read; None where its config is silent."""
+    return getattr(config.get_text_config(), "max_position_embeddings", None) or None

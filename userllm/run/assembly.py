@@ -21,7 +21,7 @@ from userllm.data.corpus import Corpus
 from userllm.encoder.load import encoder_inputs, load_encoder
 from userllm.encoder.protocol import UserEncoder
 from userllm.errors import UserError
-from userllm.lm.blocks import decoder_blocks, token_width
+from userllm.lm.blocks import decoder_blocks, longest_text, token_width
 from userllm.lm.protocol import LoadedLM
 from userllm.memory.protocol import Memory
 from userllm.run.folder import read_result
@@ -141,7 +141,7 @@ def _refuse_long(exam: Exam, material: Material, part: Part, loaded: LoadedLM) -
 
     Most models read on without an error, and answer badly.
     """
-    limit = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+    limit = longest_text(loaded.model.config)
     if not (limit and material.text_events):
         return
     asked = exam.subject.questions(material.corpus, material.split, part)

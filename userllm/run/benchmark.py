@@ -55,8 +55,10 @@ def run(cfg: DictConfig, folder: RunFolder) -> None:
     environment = _environment((named or contestants)[0])
     # First, since the peak of memory is forgotten when rows are measured.
     outcomes = [_outcome(one, device) for one in named]
-    if named:
-        _copy_users(named[0].finished, folder)
+    own: dict[str, Any] = {}
+    if named and (finished := named[0].finished):
+        _copy_users(finished, folder)
+        own["run"] = same_run(finished, folder)
     else:
         _no_users(folder)
     rows = compared(measure_rows(cfg, contestants, device))
@@ -65,8 +67,6 @@ def run(cfg: DictConfig, folder: RunFolder) -> None:
         _show([work_table(same), time_table(same)])
     for one in sliding:
         _slide(cfg, one, rows, device)
-    measured = named[0].finished if named else None
-    own = {"run": same_run(measured, folder)} if measured else {}
     _write(folder, outcomes, environment, costs=rows, **own)
 
 
@@ -144,8 +144,7 @@ def _environment(one: Contestant) -> dict[str, Any]:
     }
 
 
-def _copy_users(finished: Finished | None, folder: RunFolder) -> None:
-    assert finished is not None
+def _copy_users(finished: Finished, folder: RunFolder) -> None:
     shutil.copyfile(finished.folder / "per_user.parquet", folder.path / "per_user.parquet")
 
 

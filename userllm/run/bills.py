@@ -11,7 +11,6 @@ from userllm.run.studies import FULL_SIZE, Bill
 from userllm.run.sweep import cells_of, is_grid
 
 NOT_ESTIMATED = {
-    "trainer",
     "optim",
     "logger",
     "cost",

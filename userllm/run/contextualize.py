@@ -26,7 +26,7 @@ from userllm.task.mixture import MixedBatches
 from userllm.task.protocol import Values
 from userllm.training.fit import fit
 from userllm.training.module import ParameterGroup
-from userllm.training.passes import processes, split_batch
+from userllm.training.passes import added_up, processes, split_batch
 from userllm.training.table import parameter_table
 from userllm.tuning.parts import parts_of
 
@@ -60,7 +60,7 @@ def train(cfg: DictConfig, assembly: Assembly, folder: RunFolder) -> Trained:
     if options.get("strategy") == "fsdp":
         # Each process meets texts of its own, and reading one gathers blocks from all of them.
         assembly.model.trunk = None
-    passes = options.get("accumulate_grad_batches", 1) * processes(options)
+    passes = added_up(options) * processes(options)
     once = known_text_cost(assembly)
     if cfg.training.flops is not None and once >= cfg.training.flops:
         log.info("reading repeated text in advance costs more than the budget: it is read anew")

@@ -30,6 +30,7 @@ from userllm.run.assumptions import (
 )
 from userllm.run.outline import encoder_outline, outline
 from userllm.task.piece import PIECE
+from userllm.training.passes import added_up
 
 FEW_WORDS = 1000
 """A smaller vocabulary is one of bytes."""
@@ -78,7 +79,7 @@ def estimate(config: Mapping[str, Any]) -> Estimate:
         model, once = _model(_shape(config), head_items, False) or model, 0.0
     learns = any(p.requires_grad for p in model.parameters())
     training, evaluation = once if learns else 0.0, 0.0
-    examples = _together(config) * config["training"]["steps"] * config["training"]["batch_size"]
+    examples = _examples(config)
     for task, lengths in _asked(config, data, model):
         if learns:
             training += task.share * examples * float(np.sum(training_flops(model, lengths)))
@@ -98,8 +99,7 @@ def pretraining_estimate(config: Mapping[str, Any]) -> Estimate:
     data = data_size(option_of(config["data"], "data"), config)
     node = json.dumps(config["encoder"], sort_keys=True)
     events = min(float(config["history"]), data.events)
-    windows = _together(config) * config["training"]["steps"] * config["training"]["batch_size"]
-    training = windows * _window_flops(node, data, min(events + 1, data.events))
+    training = _examples(config) * _window_flops(node, data, min(events + 1, data.events))
     return Estimate(training, data.users * _ranking_flops(node, data, events), 0.0, "")
 
 
@@ -165,12 +165,14 @@ def _pretraining(config: Mapping[str, Any], data: DataSize) -> tuple[float, str]
     window = min(float(config["history"] + 1), data.events)
     one = _window_flops(node, data, window)
     shared = json.dumps([node, config["data"], config["history"], config["seed"]], sort_keys=True)
-    return _together(config) * size["pretrain_steps"] * size["pretrain_batch"] * one, shared
+    windows = added_up(config["trainer"]) * size["pretrain_steps"] * size["pretrain_batch"]
+    return windows * one, shared
 
 
-def _together(config: Mapping[str, Any]) -> int:
-    """Return how many batches a step adds up."""
-    return int(config.get("trainer", {}).get("accumulate_grad_batches", 1))
+def _examples(config: Mapping[str, Any]) -> int:
+    """Return how many examples all steps of a training read."""
+    training = config["training"]
+    return int(added_up(config["trainer"]) * training["steps"] * training["batch_size"])
 
 
 def _six_nd(config: Mapping[str, Any], data: DataSize) -> Estimate:

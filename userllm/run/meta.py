@@ -18,6 +18,7 @@ from userllm.context.trunk import trunk_of
 from userllm.cost.cache import FLOAT32, cache_bytes
 from userllm.cost.flops import Count
 from userllm.errors import UserError
+from userllm.lm.blocks import longest_text
 from userllm.lm.outline import parameter_count, shipped_models
 from userllm.run.assumptions import PAPER_PROMPT, paper_event_tokens
 from userllm.run.contestants import UNTRAINED, asking_of, enter, entries
@@ -131,12 +132,11 @@ def _model(config: Mapping[str, Any], lm: str) -> UserLLM:
 def _about(lm: str, model: UserLLM) -> dict[str, Any]:
     config = model.lm.config
     parameters = parameter_count(config)
-    window = int(getattr(config.get_text_config(), "max_position_embeddings", 0)) or None
     return {
         "lm": lm,
         "parameters": parameters,
         "weights_bytes": FLOAT32 * parameters,
-        "longest_prompt": window,
+        "longest_prompt": longest_text(config),
     }
 
 

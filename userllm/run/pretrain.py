@@ -35,7 +35,7 @@ from userllm.run.folder import RunFolder
 from userllm.run.launch import ensure
 from userllm.training.fit import FitSummary, fit
 from userllm.training.memory import peak_memory_bytes
-from userllm.training.passes import split_batch
+from userllm.training.passes import added_up, split_batch
 from userllm.training.table import parameter_table
 from userllm.transitions.counted import fit_transitions
 
@@ -140,7 +140,7 @@ def train(cfg: DictConfig, folder: RunFolder, stage: Stage, scorer: EncoderScore
         validate_every=settings.validate_every,
         monitor=MONITOR,
     )
-    windows = summary.steps * settings.batch_size * cfg.trainer.get("accumulate_grad_batches", 1)
+    windows = summary.steps * settings.batch_size * added_up(cfg.trainer)
     targets_W = np.concatenate(
         [batches(k).events.mask.sum(dim=1).numpy() for k in range(min(SAMPLE, summary.steps))]
     )

@@ -14,7 +14,7 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from userllm.cost.flops import weight_count
 from userllm.errors import UserError
-from userllm.lm.blocks import decoder_blocks
+from userllm.lm.blocks import decoder_blocks, longest_text
 from userllm.lm.protocol import LoadedLM
 from userllm.summarizer.store import Written
 
@@ -108,7 +108,7 @@ class GreedyWriter:
         return torch.tensor(ids, dtype=torch.int64)
 
     def _refuse_long(self, longest: int) -> None:
-        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        limit = longest_text(self.model.config)
         if limit and longest + self.max_new_tokens > limit:
             raise UserError(
                 f"a history of {longest} tokens and a summary of {self.max_new_tokens} are more "

@@ -34,8 +34,13 @@ def split_batch(
         )
     most = min(share, micro_batch or share)
     rows = next(size for size in range(most, 0, -1) if share % size == 0)
-    accumulated = trainer_options.get("accumulate_grad_batches", 1) * (share // rows)
+    accumulated = added_up(trainer_options) * (share // rows)
     return rows, {**trainer_options, "accumulate_grad_batches": accumulated}
+
+
+def added_up(trainer_options: Mapping[str, Any]) -> int:
+    """Return how many batches, or passes where they are split, one step adds up."""
+    return int(trainer_options.get("accumulate_grad_batches", 1))
 
 
 def processes(trainer_options: Mapping[str, Any]) -> int:

@@ -62,16 +62,8 @@ class Settings:
     def path(self) -> Path:
         """The file of this search: another space, seed or value of all trials is another one."""
         kept = [t for t in self.fixed if t.partition("=")[0].partition(".")[0] not in LABELS]
-        told = [
-            self.verb,
-            kept,
-            self.settled,
-            self.varied,
-            self.metric,
-            self.direction,
-            self.parallel,
-        ]
-        told += [self.seed, self.startup, self.prune]
+        told: list[Any] = [self.verb, kept, self.settled, self.varied, self.metric]
+        told += [self.direction, self.parallel, self.seed, self.startup, self.prune]
         text = json.dumps(told, sort_keys=True)
         return self.runs / _name(self.study, hashlib.sha256(text.encode()).hexdigest()[:IDENTITY])
 
