@@ -1,12 +1,17 @@
 """A run that is scored again, or goes on, is the run that it was."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.test_contextualize import contextualize, result_of, run
+from tests.end_to_end.test_contextualize import SMALL, contextualize, result_of, run
+from userllm.config import Composer
 from userllm.report.comparison import build_tables
 from userllm.report.results import load
+from userllm.run import pretrain
+from userllm.run.launch import Outcome
+from userllm.run.planned import look_up
 
 pytestmark = pytest.mark.whole
 
@@ -53,3 +58,52 @@ def test_a_run_goes_on_with_the_language_model_it_was_begun_with(
             outcome = run("evaluate", tmp_path, f"run={folder}", "evaluation.users=2")
         assert outcome.state == state
         assert ("another, revision None" in outcome.error) == (state == "failed")
+
+
+@pytest.mark.parametrize("ended", ["finished", "interrupted", "evaluated"])
+def test_a_run_is_not_taken_for_one_of_an_encoder_that_was_made_again_and_differs(
+    ended: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("evaluation.users=2", "name=mine")
+    folder = Path(contextualize(tmp_path, *words).folder)
+    (encoder,) = (tmp_path / "pretrain").iterdir()
+
+    def again() -> Outcome:
+        if ended == "interrupted":
+            (folder / "status.json").write_text('{"state": "interrupted"}', encoding="utf-8")
+        shutil.rmtree(encoder)
+        contextualize(tmp_path, "evaluation.users=2", "name=other", "training.steps=1")
+        assert encoder.is_dir()
+        if ended == "evaluated":
+            return run("evaluate", tmp_path, f"run={folder}", "evaluation.users=2")
+        return contextualize(tmp_path, *words)
+
+    assert again().state == ("skipped" if ended == "finished" else "finished")
+    shutil.rmtree(tmp_path / "evaluate", ignore_errors=True)
+    shutil.rmtree(next((tmp_path / "contextualize").glob("other-*")))
+    groups = pretrain.encoder_groups
+    monkeypatch.setattr(
+        pretrain, "encoder_groups", lambda *a, **k: groups(*a, **k | {"learning_rate": 0.5})
+    )
+    outcome = again()
+    assert outcome.state == "failed"
+    assert f"was made from pretrain/{encoder.name} with encoder_weights" in outcome.error
+    assert (folder / "result.json").is_file()
+    if ended == "finished":
+        cell = [*SMALL, *words, f"paths.runs={tmp_path}"]
+        (planned,) = look_up(Composer("contextualize"), [cell])
+        assert (planned.folder, planned.state) == (folder, "failed")
+
+
+def test_an_encoder_is_not_taken_for_one_of_a_corpus_that_was_made_again_and_differs(
+    tmp_path: Path,
+) -> None:
+    small = [w for w in SMALL if not w.startswith(("training", "cost"))]
+    assert run("pretrain", tmp_path, *small, "training.steps=1").state == "finished"
+    (corpus,) = (tmp_path / "prepare").iterdir()
+    assert run("prepare", tmp_path, "size.users=61").state == "finished"
+    (other,) = set((tmp_path / "prepare").iterdir()) - {corpus}
+    shutil.rmtree(corpus)
+    other.rename(corpus)
+    outcome = run("pretrain", tmp_path, *small, "training.steps=1")
+    assert f"was made from prepare/{corpus.name} with data_fingerprint" in outcome.error

@@ -19,6 +19,7 @@ from userllm.run.costing import Trained
 from userllm.run.folder import RunFolder
 from userllm.run.language import language_scores
 from userllm.run.launch import is_helper
+from userllm.run.made_from import note_made_from
 from userllm.run.progress import record_steps
 from userllm.run.scoring import score
 from userllm.task.exam import Exam, example_lengths
@@ -39,6 +40,8 @@ def run(cfg: DictConfig, folder: RunFolder) -> None:
     """Train what ``cfg.tuning`` allows on the task's training questions, then evaluate."""
     assembly = assemble(cfg, folder.choices)
     note_base_model(assembly, folder)
+    encoders = [] if assembly.encoder_run is None else [assembly.encoder_run]
+    note_made_from(folder, assembly.corpus.folder.parent, *encoders)
     before = language_scores(cfg, assembly)
     trained = train(cfg, assembly, folder)
     after = language_scores(cfg, assembly)

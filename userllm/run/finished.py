@@ -12,6 +12,7 @@ from userllm.run.assembly import Assembly, assemble, method_of
 from userllm.run.base_model import refuse_another
 from userllm.run.costing import Trained
 from userllm.run.folder import RunFolder, read_result
+from userllm.run.made_from import refuse_remade
 from userllm.run.reference import resolve
 from userllm.schema import ADDED_KEYS
 from userllm.training.weights import check_weights, read_weights
@@ -67,6 +68,7 @@ def reopen(cfg: DictConfig) -> Finished:
     choices = result["run"]["choices"]
     assembly = assemble(config, choices)
     _same_corpus(assembly, result, folder)
+    refuse_remade(folder)
     refuse_another(assembly, result["environment"], folder)
     cost = next(o["cost"] for o in result["outcomes"] if o["kind"] == "model")
     trained = Trained(

@@ -25,6 +25,7 @@ from userllm.run.failure import TERMINATED, StageError, Terminated, diagnose, te
 from userllm.run.folder import RunFolder, lost_files, read_result, read_status, timestamp
 from userllm.run.journal import journal
 from userllm.run.lock import hold
+from userllm.run.made_from import refuse_remade
 from userllm.run.manifest import describe_environment
 from userllm.run.reference import MEASURED, pin, record_member
 from userllm.run.stage import derive
@@ -89,6 +90,8 @@ def execute(
                 from userllm.run.sources import refuse_changed
 
                 refuse_changed(folder.path)
+            if folder.state == "finished" and verb in TRAINED:
+                refuse_remade(folder.path)
             if folder.state == "finished" and verb not in ALWAYS and _is_whole(folder):
                 level = logging.DEBUG if wait else logging.INFO
                 log.log(level, "%s/%s is finished already: %s", verb, folder.name, folder.path)

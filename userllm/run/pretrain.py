@@ -33,10 +33,12 @@ from userllm.run import tracking
 from userllm.run.facts import question_facts
 from userllm.run.folder import RunFolder
 from userllm.run.launch import ensure
+from userllm.run.made_from import note_made_from
 from userllm.training.fit import FitSummary, fit
 from userllm.training.memory import peak_memory_bytes
 from userllm.training.passes import added_up, split_batch
 from userllm.training.table import parameter_table
+from userllm.training.weights import weights_digest
 from userllm.transitions.counted import fit_transitions
 
 MONITOR = "ndcg@10"
@@ -80,7 +82,9 @@ class Trained:
 
 def run(cfg: DictConfig, folder: RunFolder) -> None:
     """Train, keep the step that ranks the validation users best, then read the test once."""
-    corpus = Corpus.open(ensure("prepare", cfg) / "corpus")
+    prepared = ensure("prepare", cfg)
+    note_made_from(folder, prepared)
+    corpus = Corpus.open(prepared / "corpus")
     stage = Stage(corpus, corpus.split(cfg.split), HistoryGather(corpus), build(cfg.metric))
     encoder: UserEncoder = build(cfg.encoder, **encoder_inputs(corpus))
     fit_transitions(encoder, corpus, cfg.split)
@@ -180,6 +184,9 @@ def report(folder: RunFolder, stage: Stage, encoder: EncoderScorer, spent: dict[
     data = {
         "data_fingerprint": stage.corpus.fingerprint,
         "data_name": stage.corpus.card["name"],
+        "encoder_weights": weights_digest(
+            dict(cast(nn.Module, encoder.encoder).named_parameters())
+        ),
     }
     folder.write_result({"outcomes": outcomes, "examples": [], "environment": data})
 

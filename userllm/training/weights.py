@@ -1,5 +1,7 @@
 """Trainable weights on their way out of a checkpoint file and into a model."""
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -51,3 +53,12 @@ def read_weights(path: Path, part: str) -> dict[str, Tensor]:
         ) from error
     prefix = f"{part}."
     return {n.removeprefix(prefix): w for n, w in weights.items() if n.startswith(prefix)}
+
+
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
+    """Return sha256 over names and values, equal exactly where weights are."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(weights.items()):
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
+        digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
