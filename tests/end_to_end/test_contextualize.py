@@ -223,6 +223,17 @@ def test_titles_start_from_a_ranking_only_where_an_encoder_is_read(runs: Path) -
     assert "context=none, which reads no encoder" in outcome.error
 
 
+def test_flops_per_user_count_the_writing_of_a_summary(runs: Path, tmp_path: Path) -> None:
+    writer = ["summarizer@context.summarizer=language_model", "lm@context.summarizer.lm=tiny"]
+    small = ["context.summarizer.max_new_tokens=2", f"context.summarizer.cache={tmp_path}"]
+    for more, works in (([*writer, *small], True), ([], False)):
+        words = ["context=text_summary", *more, "evaluation.users=4", "training.steps=1"]
+        cost = result_of(contextualize(runs, *words))["outcomes"][0]["cost"]
+        assert (cost["flops_parts"]["summary"] > 0) is works
+        assert cost["flops_parts"]["summary"] == cost["summaries"]["flops_per_summary"]
+        assert cost["flops_per_user"] == pytest.approx(sum(cost["flops_parts"].values()))
+
+
 def test_a_budget_too_small_for_one_step_is_refused(runs: Path) -> None:
     outcome = contextualize(runs, "training.flops=1")
     assert outcome.state == "failed"

@@ -56,7 +56,10 @@ def measure(
     sample = asked.first(SAMPLE)
     batch = exam.reader(sample.users, sample.cuts)
     lengths = prompt_lengths(exam, batch)
+    written = _summary_cost(assembly)
     flops = _flops(assembly, exam, lengths, answer_tokens)
+    if written:
+        flops["summary"] = written["summaries"]["flops_per_summary"]
     latency: Latency = build(cfg.cost)
     parameters = list(assembly.model.parameters())
     context, given = assembly.model.context, assembly.model.given(lengths.events)
@@ -75,7 +78,7 @@ def measure(
         "training_steps": trained.steps,
         "training_flops": trained.flops,
         **pretraining_cost(assembly.encoder_run),
-        **_summary_cost(assembly),
+        **written,
     }
 
 

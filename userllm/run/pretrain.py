@@ -38,7 +38,7 @@ from userllm.training.fit import FitSummary, fit
 from userllm.training.memory import peak_memory_bytes
 from userllm.training.passes import added_up, split_batch
 from userllm.training.table import parameter_table
-from userllm.training.weights import weights_digest
+from userllm.training.weights import weights_hash
 from userllm.transitions.counted import fit_transitions
 
 MONITOR = "ndcg@10"
@@ -184,9 +184,7 @@ def report(folder: RunFolder, stage: Stage, encoder: EncoderScorer, spent: dict[
     data = {
         "data_fingerprint": stage.corpus.fingerprint,
         "data_name": stage.corpus.card["name"],
-        "encoder_weights": weights_digest(
-            dict(cast(nn.Module, encoder.encoder).named_parameters())
-        ),
+        "encoder_weights": weights_hash(cast(nn.Module, encoder.encoder)),
     }
     folder.write_result({"outcomes": outcomes, "examples": [], "environment": data})
 

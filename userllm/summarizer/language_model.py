@@ -15,7 +15,8 @@ from userllm.lm.protocol import LanguageModelSource, LoadedLM
 from userllm.summarizer.greedy import GreedyWriter, writing_work
 from userllm.summarizer.protocol import NO_HISTORY, Ints, SummaryCost
 from userllm.summarizer.refresh import refreshed
-from userllm.summarizer.store import SummaryStore, weights_hash
+from userllm.summarizer.store import SummaryStore
+from userllm.training.weights import weights_hash
 
 Pair = tuple[int, int]
 """A user and the cut that a summary is made at."""

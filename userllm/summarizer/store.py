@@ -12,9 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock
-from torch import nn
 
 
 @dataclass(frozen=True)
@@ -61,14 +59,6 @@ class SummaryStore:
     def _path(self, key: str) -> Path:
         # Hundreds of thousands of files in one folder are slow to list.
         return self.folder / key[:2] / f"{key}.json"
-
-
-def weights_hash(module: nn.Module) -> str:
-    """Return a hash of a module's weights, for models that only have a name."""
-    digest = hashlib.sha256()
-    for weight in module.parameters():
-        digest.update(weight.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _write(path: Path, text: str) -> None:

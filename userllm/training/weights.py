@@ -1,11 +1,10 @@
 """Trainable weights on their way out of a checkpoint file and into a model."""
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from userllm.errors import UserError
 
@@ -55,10 +54,10 @@ def read_weights(path: Path, part: str) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): w for n, w in weights.items() if n.startswith(prefix)}
 
 
-def weights_digest(weights: Mapping[str, Tensor]) -> str:
-    """Return sha256 over names and values, equal exactly where weights are."""
+def weights_hash(module: nn.Module) -> str:
+    """Return sha256 over names and values of parameters, equal exactly where they are."""
     digest = hashlib.sha256()
-    for name, weight in sorted(weights.items()):
+    for name, weight in sorted(module.named_parameters()):
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
-        digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(weight.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
