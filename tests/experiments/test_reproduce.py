@@ -7,9 +7,10 @@ import polars as pl
 import pytest
 from omegaconf import OmegaConf
 
-from experiments import reproduce
+from experiments import reproduce, rerun
 from experiments.collect import machine
-from experiments.reproduce import again, choose, compare, former, labels_of, main, run_again
+from experiments.reproduce import choose, compare, labels_of, main
+from experiments.rerun import again, former, run_again
 from experiments.tables import all_committed, read
 from userllm.config import load
 from userllm.errors import UserError
@@ -88,11 +89,27 @@ def test_equal_means_of_other_users_are_not_equal(one):
 
 
 @pytest.mark.parametrize("share", [1.0005, 1.002])
-def test_closed_form_costs_must_agree(one, share):
+@pytest.mark.parametrize("cost", ["training_flops", "flops_per_user"])
+def test_closed_form_costs_must_agree(one, cost, share):
     outcomes = deepcopy(one.outcomes)
-    outcomes[0]["cost"]["training_flops"] *= share
+    outcomes[0]["cost"][cost] *= share
     found = verdicts(one, replace(one, outcomes=outcomes))
-    assert found["cross_attention training_flops"] == ("within" if share < 1.001 else "missed")
+    assert found[f"cross_attention {cost}"] == ("within" if share < 1.001 else "missed")
+
+
+@pytest.mark.parametrize(("tokens", "verdict"), [(3.5, "equal"), (0.0, "missed")])
+def test_how_much_is_written_is_no_closed_form(one, tokens, verdict):
+    outcomes = deepcopy(one.outcomes)
+    for times in (1.0, 1.5):
+        cost = outcomes[0]["cost"]
+        written = times * 1e9 - cost["flops_parts"].get("answers", 0.0)
+        cost["flops_per_user"] += written
+        cost["flops_parts"]["answers"] = times * 1e9
+        cost["answer_tokens"] = tokens and tokens * times
+        if times == 1.0:
+            before = replace(one, outcomes=deepcopy(outcomes))
+    found = verdicts(before, replace(one, outcomes=outcomes))
+    assert found["cross_attention flops_per_user"] == verdict
 
 
 def test_failed_runs_other_data_and_fewer_users_are_misses(one):
@@ -135,8 +152,8 @@ def test_a_run_is_run_again_on_the_weights_that_it_had(one, origin, pinned, tmp_
 
     source = origin and {"origin": origin, "revision": "1"}
     old = replace(one, environment={**one.environment, "lm_source": source})
-    monkeypatch.setattr(reproduce, "again", lambda *_: [])
-    monkeypatch.setattr(reproduce, "load", typed)
+    monkeypatch.setattr(rerun, "again", lambda *_: [])
+    monkeypatch.setattr(rerun, "load", typed)
     with pytest.raises(InterruptedError) as error:
         run_again(old, [], tmp_path)
     assert ("lm.source=package" in error.value.args[0]) == pinned

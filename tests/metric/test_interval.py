@@ -32,6 +32,23 @@ def test_bootstrap_is_close_to_the_normal_interval_for_many_users():
     assert result.high == pytest.approx(values.mean() + half, abs=0.1 * half)
 
 
+def test_of_many_users_with_few_different_values_the_interval_is_the_normal_one():
+    rng = np.random.default_rng(3)
+    second = rng.integers(1, 4, 40_000) / 3
+    first = second * rng.integers(1, 3, 40_000)
+    ratio = first.mean() / second.mean()
+    of_ratio = (first - ratio * second).std() / second.mean()
+    cases = [
+        (interval(second), second.mean(), second.std()),
+        (paired_difference(first, second), (first - second).mean(), (first - second).std()),
+        (paired_ratio(first, second), ratio, of_ratio),
+    ]
+    for result, mean, deviation in cases:
+        half = 1.96 * deviation / 200
+        assert result.mean == pytest.approx(mean)
+        assert (result.low, result.high) == pytest.approx((mean - half, mean + half), abs=half / 10)
+
+
 def test_bootstrap_is_the_same_every_time():
     values = np.random.default_rng(1).random(100)
     assert interval(values) == interval(values)

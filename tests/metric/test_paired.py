@@ -113,3 +113,10 @@ def test_a_table_of_equal_methods_claims_a_difference_at_most_one_time_in_twenty
         claimed += min(adjusted) < ALPHA
     noise = (ALPHA * (1 - ALPHA) / tables) ** 0.5
     assert claimed / tables <= ALPHA + 3 * noise
+
+
+def test_a_third_is_a_third_on_both_sides_of_zero():
+    first = np.repeat([2 / 3, 1.0, 1.0], [2, 2, 300])
+    second = np.repeat([1 / 3, 2 / 3, 1.0], [2, 2, 300])
+    result = paired_test(first, second)
+    assert (result.test, result.p) == ("exact McNemar", pytest.approx(2 / 2**4))

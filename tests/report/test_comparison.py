@@ -161,23 +161,6 @@ def test_equal_means_of_other_users_disagree(fake_runs):
         table_of(fake_runs)
 
 
-def test_a_copy_that_took_other_time_is_said_to(fake_runs):
-    fake_runs.finished("none")
-    fake_runs.finished("none", copy="again", cost={"training_seconds": 99.0})
-    table = table_of(fake_runs)
-    assert table.models[0].cost["training_seconds"] == 40.5
-    assert any("(training_seconds 40.5 and 99.0)" in note for note in notes(table))
-
-
-def test_a_copy_from_a_machine_with_other_places_counts_once(fake_runs):
-    fake_runs.finished("none")
-    places = {"data": {"name": "movielens_100k", "dir": "there"}, "lm": {"cache": "here"}}
-    places["lm"] |= {"_target_": "userllm.lm.tiny.TinyLM", "width": 256}
-    fake_runs.finished("none", copy="again", config=places)
-    (row,) = table_of(fake_runs).models
-    assert len(row.runs) == 1
-
-
 def test_the_difference_to_the_baseline_is_paired(fake_runs):
     fake_runs.finished("none")
     fake_runs.finished("cross_attention")
@@ -297,3 +280,10 @@ def test_nothing_finished_is_an_error_that_lists_the_states(fake_runs):
         UserError, match=r"None of the 1 runs has a result yet:\n.*failed disk full"
     ):
         table_of(fake_runs)
+
+
+def test_cutoffs_are_one_word_of_a_protocol(fake_runs):
+    for cutoffs in ("k = 1, 5, 10", "k = 1, 10, 20"):
+        fake_runs.finished("none", protocol=f"full catalogue, {cutoffs}, ties count against")
+    tables = build_tables([load(folder) for folder in fake_runs.folders])
+    assert {table.own for table in tables} == {("k = 1, 5, 10",), ("k = 1, 10, 20",)}

@@ -74,3 +74,15 @@ def test_four_users_more_than_the_floor_are_no_win(fake_runs):
     # The bootstrap of the difference alone would have called it one.
     low = last.rpartition("[")[2].partition(",")[0]
     assert float(low) > 0
+
+
+def test_the_best_of_many_is_held_against_the_floor_with_a_correction_for_them(fake_runs):
+    fake_runs.finished("hybrid", right=0.88)
+    assert "hybrid is better: +0.0" in said(fake_runs)[-1]
+    for context in ("none", "soft_prompt", "text_prompt", "cross_attention"):
+        for events in (10, 50):
+            config = {"context": {"_target_": f"userllm.context.{context}.It", "events": events}}
+            fake_runs.finished(
+                context, right=0.79, config=config, overrides=(f"context.events={events}",)
+            )
+    assert "hybrid is not distinguishable: +0.0" in said(fake_runs)[-1]

@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
+import yaml
 
 from userllm.report.comparison import build_tables
 from userllm.report.results import load
@@ -47,6 +48,18 @@ def test_a_failed_cell_is_shown_once(grid):
     shutil.rmtree(grid.folders.pop())
     grid.stopped("hybrid", "failed", "non-finite loss", seed=2)
     assert lost(grid.folders) == [("hybrid", 2, "failed")]
+
+
+def test_a_failed_cell_stands_in_the_table_of_its_own_questions(fake_runs):
+    for window in (10, 50):
+        asked = {"task": {"_target_": "userllm.task.favorite_category.It", "window": window}}
+        fake_runs.finished("none", config=asked, protocol=f"last {window} events")
+    folder = fake_runs.stopped("hybrid", "failed")
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    (folder / "config.yaml").write_text(yaml.safe_dump(config | asked), encoding="utf-8")
+    tables = build_tables([load(folder) for folder in fake_runs.folders])
+    found = {table.setting.protocol: [run.method for run in table.missing] for table in tables}
+    assert found == {"last 10 events": [], "last 50 events": ["hybrid"]}
 
 
 def test_a_cell_that_another_study_did_in_other_words_is_not_missing(grid):

@@ -100,3 +100,17 @@ def test_a_method_s_name_stands_for_its_context_and_not_for_its_tuning():
     ]
     said = differing_settings(runs, ["tp", "xattn", "xattn"])
     assert said == ["tuning=full", "tuning=full", "tuning=lora"]
+
+
+def test_what_sets_runs_of_a_method_apart_is_said_of_all_of_them():
+    runs = [
+        run_of("training.flops=", choices={"trainer": where}, training={"flops": budget})
+        for where, budget in (("cpu", 1e13), ("cpu", 4e13), ("gpu", 4e13))
+    ]
+    said = differing_settings([*runs, run_of(choices={"trainer": "cpu"})], ["hybrid"] * 3 + ["x"])
+    assert said == [
+        "trainer=cpu, flops=1e+13",
+        "trainer=cpu, flops=4e+13",
+        "trainer=gpu, flops=4e+13",
+        "trainer=cpu",
+    ]

@@ -57,3 +57,9 @@ def test_what_was_not_trained_is_not_drawn(fake_runs):
     for budget in (0, 1e13):
         trained(fake_runs, "none", budget)
     assert training_figure.chart(table_of(fake_runs)) is None
+
+
+def test_budgets_of_two_language_models_make_no_line(fake_runs):
+    for budget, lm in ((1e13, "small"), (4e13, "large")):
+        trained(fake_runs, "hybrid", budget, config={"lm": {"model": lm}})
+    assert training_figure.budgets(table_of(fake_runs)) == {}

@@ -21,6 +21,10 @@ from userllm.report import units
         (units.score, 0.73, "0.730"),
         (units.signed, 0.0, "+0.000"),
         (units.signed, -0.0421, "−0.042"),
+        (units.chance, 0.0004, "< 0.001"),
+        (units.chance, 0.0494, "0.049"),
+        (units.chance, 0.0497, "0.04970"),
+        (units.chance, 0.0503, "0.050"),
     ],
 )
 def test_numbers_read_well(write, value, text):

@@ -88,3 +88,15 @@ def test_one_seed_and_floors_have_no_interval_over_seeds(demo):
     rows = {row.label: row for row in demo[0].rows}
     assert rows["soft_prompt"].over_seeds("accuracy") is None
     assert rows["majority"].over_seeds("accuracy") is None
+
+
+def test_of_several_baselines_a_row_is_held_against_that_of_its_own_budget(fake_runs):
+    for budget in ("1e13", "4e13"):
+        for context, right in (("none", 0.5), ("hybrid", 0.6)):
+            overrides = (f"training.flops={budget}",)
+            config = {"training": {"flops": float(budget)}}
+            fake_runs.finished(context, right=right, overrides=overrides, config=config)
+    table = table_of(fake_runs)
+    compared = {row.label: row.baseline for row in table.models if row.method == "hybrid"}
+    assert compared == {f"hybrid (flops={b})": f"none (flops={b})" for b in ("1e+13", "4e+13")}
+    assert any("the baseline row that each shares" in note for note in notes(table))

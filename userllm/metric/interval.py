@@ -1,12 +1,13 @@
 """How far a mean over users may be from what other users would give.
 
 Intervals are over users, for one trained model; they say nothing about other training seeds.
-Shape suffix: N users.
+Shape suffixes: N users, V values of a user, D different ones, R resamples.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
+from operator import truediv
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ LEVEL = 0.95
 """Confidence of every interval."""
 RESAMPLES = 2000
 BATCH_VALUES = 4_000_000
+MANY, REPEATED = 10_000, 10
+"""Users, and users per different value, from which on resamples count values, not users."""
 
 Values = NDArray[np.float64]
 
@@ -92,10 +95,11 @@ def paired_ratio(first_N: ArrayLike, second_N: ArrayLike, *, seed: int = 0) -> I
     if len(first_N) == 1 or not second_N.mean():
         return None
     with np.errstate(divide="ignore", invalid="ignore"):
-        low, high = _bootstrap(_ratio_of_means, seed, first_N, second_N)
+        low, high = _bootstrap(truediv, seed, first_N, second_N)
     if not (isfinite(low) and isfinite(high)):
         return None
-    return Interval(float(_ratio_of_means(first_N, second_N)), low, high, len(first_N), "bootstrap")
+    ratio = float(first_N.mean() / second_N.mean())
+    return Interval(ratio, low, high, len(first_N), "bootstrap")
 
 
 def _same_users(first_N: ArrayLike, second_N: ArrayLike) -> tuple[Values, Values]:
@@ -109,23 +113,28 @@ def _bootstrap_of_mean(values_N: Values, seed: int) -> tuple[float, float]:
     if len(values_N) == 1 or np.ptp(values_N) == 0:
         # Resampling equal values can only give them back.
         return float(values_N.min()), float(values_N.max())
-    return _bootstrap(np.mean, seed, values_N)
+    return _bootstrap(lambda mean: mean, seed, values_N)
 
 
-def _ratio_of_means(first: Values, second: Values, axis: int = -1) -> Any:
-    return first.mean(axis) / second.mean(axis)
-
-
-def _bootstrap(statistic: Callable[..., Any], seed: int, *values_N: Values) -> tuple[float, float]:
-    """Return the percentile bounds of a statistic; several values of a user stay together."""
+def _bootstrap(of_means: Callable[..., Any], seed: int, *values_N: Values) -> tuple[float, float]:
+    """Return the percentile bounds of a function of means; values of a user stay together."""
+    n, rng = len(values_N[0]), np.random.default_rng(seed)
+    if n >= MANY:
+        # A resample of many users is how often it has each of their few different values.
+        different_VD, counts_D = np.unique(np.stack(values_N), axis=1, return_counts=True)
+        if REPEATED * len(counts_D) <= n:
+            drawn_RD = rng.multinomial(n, counts_D / n, RESAMPLES)
+            found_R = of_means(*(drawn_RD @ different_VD.T / n).T)
+            low, high = np.quantile(found_R, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+            return float(low), float(high)
     bounds = stats.bootstrap(
         values_N,
-        statistic,
+        lambda *values, axis: of_means(*(value.mean(axis) for value in values)),
         paired=len(values_N) > 1,
         n_resamples=RESAMPLES,
-        batch=max(1, BATCH_VALUES // len(values_N[0])),
+        batch=max(1, BATCH_VALUES // n),
         confidence_level=LEVEL,
         method="percentile",
-        rng=np.random.default_rng(seed),
+        rng=rng,
     ).confidence_interval
     return float(bounds.low), float(bounds.high)

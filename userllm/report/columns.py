@@ -221,7 +221,6 @@ def _reading(table: Table) -> list[Column]:
         _fewer(table, "FLOPs", "encoder and answers included", "flops_per_user"),
         _cost("latency p50", "Median, one user at a time", units.milliseconds, "latency_ms", "p50"),
         _cost("p95", "95th percentile of the latency", units.milliseconds, "latency_ms", "p95"),
-        _cost("peak memory", "Largest resident size", units.memory, "peak_memory_bytes"),
         *([measured] if len(machines_of(table.rows)) > 1 else []),
     ]
 
@@ -247,6 +246,9 @@ def _learning() -> list[Column]:
         _learn("examples", "Training examples seen", units.count, "training_examples"),
         _learn("steps", "Optimiser steps", units.count, "training_steps"),
         _learn("seconds", "Training time, wall clock", units.duration, seconds),
+        _learn(
+            "peak memory", "Of the run: resident, or a GPU's", units.memory, "peak_memory_bytes"
+        ),
         _learn("FLOPs", "Training, forward and backward", units.flops, flops),
         _learn("pretraining FLOPs", "Spent on the encoder", units.flops, "pretraining_flops"),
         _learn("pretraining time", "Spent on the encoder", units.duration, "pretraining_seconds"),

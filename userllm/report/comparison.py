@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +19,8 @@ from userllm.report.rows import Averaged, Row, average, lower_is_better, row_of
 from userllm.report.settings import differing_settings, identity
 from userllm.report.verdicts import compared_with, marked
 
+AGAIN = ("evaluate", "benchmark")
+"""Verbs that write the result of another run again."""
 UNPERSONALIZED = "none"
 """The context without a user, whatever the method that has it is called."""
 
@@ -128,7 +131,7 @@ def _merge(results: Sequence[Result]) -> dict[Setting, list[Row]]:
         UserError: Two results of one cell and seed disagree.
     """
     groups: dict[Setting, dict[tuple[str, ...], list[Told]]] = {}
-    for result in sorted(results, key=lambda item: (item.run["seed"] or 0, item.folder.name)):
+    for result in sorted(results, key=_order):
         same = identity(result.run)
         for outcome in result.outcomes:
             setting = Setting(
@@ -142,6 +145,12 @@ def _merge(results: Sequence[Result]) -> dict[Setting, list[Row]]:
         setting: [row_of(one) for one in _once(average(cells[cell]) for cell in sorted(cells))]
         for setting, cells in groups.items()
     }
+
+
+def _order(result: Result) -> tuple[int, bool, str]:
+    """Return where a result stands: of a run that was measured again, what it said itself first."""
+    again = result.run["verb"] in AGAIN
+    return result.run["seed"] or 0, again, result.folder.name
 
 
 def _table(
@@ -236,7 +245,9 @@ def _difference(own: Setting, rival: Setting) -> str:
 
 def _words(setting: Setting) -> list[str]:
     """Return what a protocol line consists of."""
-    return [f"{setting.part} part", *setting.protocol.split(", "), f"judged by {setting.primary}"]
+    # Cutoffs are a list in one of the words: k = 1, 5, 10.
+    words = re.split(r", (?!\d)", setting.protocol)
+    return [f"{setting.part} part", *words, f"judged by {setting.primary}"]
 
 
 def _waiting(tables: Sequence[Table], missing: Sequence[Unfinished]) -> list[Table]:

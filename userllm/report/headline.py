@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 
 from userllm.metric.interval import paired_difference
-from userllm.metric.paired import paired_test
 from userllm.report import units
 from userllm.report.columns import interval_text
 from userllm.report.comparison import Table
 from userllm.report.machines import machine
 from userllm.report.rows import Row, lower_is_better, same_users
+from userllm.report.verdicts import tested
 
 _WORTH_SAYING = 1.1
 """A cost ratio below this is not worth a sentence."""
@@ -65,17 +65,21 @@ def _cheapest_of_the_best(table: Table) -> str:
 
 
 def _floor(table: Table) -> str:
-    """Say whether the best model is worth more than the best method without a language model."""
+    """Say whether the best model is worth more than the best method without a language model.
+
+    The best is chosen among all, so its test is corrected for them.
+    """
     if not table.references:
         return ""
     best, floor = _leaders(table)[0], table.references[0]
     both = same_users(best, floor, best.primary)
     if both is None:
         return ""
+    test = tested([(row, floor) for row in table.models])[best]
     gap = paired_difference(*both)
     sign = -1 if lower_is_better(best.primary) else 1
     verdict = "is better" if sign * gap.mean > 0 else "is worse"
-    verdict = verdict if paired_test(*both).differs else "is not distinguishable"
+    verdict = verdict if test.differs else "is not distinguishable"
     difference = f"{units.signed(gap.mean)} {interval_text(gap, units.signed)}"
     return f"Against the reference {_scored(floor)}, {best.label} {verdict}: {difference}."
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from userllm.report.results import Result, Unfinished, parts
 from userllm.report.rows import Row
-from userllm.report.settings import LABELS
+from userllm.report.settings import LABELS, question
 
 NEVER_STARTED = "not run"
 LEAST_FILLED = 0.5
@@ -77,8 +77,9 @@ def never_started(
 def belongs(run: Unfinished, rows: Iterable[Row]) -> bool:
     """Tell whether a run without a result would have given a row of these."""
     others = [result.run for row in rows for result in row.runs]
-    return (run.verb, *subject(run.parts)) in {
-        (other["verb"], *subject(parts(other["config"]))) for other in others
+    return (run.verb, run.question, *subject(run.parts)) in {
+        (other["verb"], question(other["config"]), *subject(parts(other["config"])))
+        for other in others
     }
 
 
@@ -156,6 +157,7 @@ def _unfinished(item: Result | Unfinished) -> Unfinished:
         parts=parts(item.run["config"]),
         seed=item.run["seed"],
         group=group,
+        question=question(item.run["config"]),
         name=next((o["method"] for o in item.outcomes if o["kind"] == "model"), None),
     )
 

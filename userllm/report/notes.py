@@ -68,9 +68,10 @@ def _tests(table: Table) -> list[str]:
     if tests:
         names = " or ".join(sorted({test.test for test in tests}))
         plural = "" if len(tests) == 1 else "s"
+        one = table.baseline or "the baseline row that each shares the most settings with"
         said.append(
             f"Δ: paired, same users, seeds averaged first. p: {names}, two-sided, corrected for "
-            f"{len(tests)} comparison{plural} with {table.baseline or 'the baseline'} (Holm)."
+            f"{len(tests)} comparison{plural} with {one} (Holm)."
         )
     marks = {mark for row in table.rows for mark in row.marks.values()}
     if "best" in marks:

@@ -67,7 +67,7 @@ def cost_table(method: str, cost: Mapping[str, Any]) -> Table:
         "GFLOP": f"{cost['flops_per_user'] / 1e9:.2f}",
         **{f"  {part}": f"{count / 1e9:.3f}" for part, count in cost["flops_parts"].items()},
         "latency p50 / p95, ms": f"{latency['p50']:.0f} / {latency['p95']:.0f} ({machine})",
-        "peak memory, MB": f"{cost['peak_memory_bytes'] / 1e6:.0f}",
+        "peak memory of the run, MB": f"{cost['peak_memory_bytes'] / 1e6:.0f}",
     }
     for name, value in rows.items():
         table.add_row(name, value)

@@ -16,6 +16,7 @@ import polars as pl
 from omegaconf import OmegaConf
 
 from userllm.errors import UserError
+from userllm.report.settings import question
 
 SCHEMA_VERSION = 1
 WITHOUT_USER = "without the user"
@@ -71,6 +72,7 @@ class Unfinished:
 
     Attributes:
         verb: The stage.
+        question: What decides in which table it belongs, besides data and task.
         overrides: What was typed, ``key=value``.
         name: The method's name in tables, None where only ``parts`` tells it.
         settings: What else tells the cell from others.
@@ -83,6 +85,7 @@ class Unfinished:
     parts: dict[str, str]
     seed: int | None
     group: str | None = None
+    question: str = ""
     overrides: tuple[str, ...] = ()
     name: str | None = None
     settings: str = ""
@@ -160,6 +163,7 @@ def _unfinished(folder: Path, state: str, error: str | None) -> Unfinished:
         parts=parts(config),
         seed=config.get("seed"),
         group=config.get("group"),
+        question=question(config),
         overrides=tuple(word for word in words if "=" in word),
     )
 

@@ -14,6 +14,8 @@ from userllm.metric.seeds import across_seeds
 from userllm.report.copies import Told, other_costs
 from userllm.report.results import Result
 
+MEASURED = ("latency_ms", "peak_memory_bytes")
+"""Costs that depend on the machine."""
 _LOWER_IS_BETTER = {"loss", "perplexity", "error", "rmse", "mae"}
 
 
@@ -126,14 +128,15 @@ def row_of(cell: Averaged) -> Row:
     `Row.over_seeds`.
     """
     outcomes, names = cell.outcomes, _metric_names(cell.outcomes)
+    cost, mixed = _mean_cost([outcome.get("cost") for outcome in outcomes])
     return Row(
         **{key: outcomes[0][key] for key in ("method", "kind", "scorer", "primary")},
         runs=cell.results,
         users=cell.users,
         metrics={name: _metric(name, cell.users, outcomes) for name in names},
         by_seed={name: _means(name, cell.frames, outcomes) for name in names},
-        cost=mean_tree([outcome.get("cost") for outcome in outcomes]),
-        again=cell.again,
+        cost=cost,
+        again=(*cell.again, *mixed),
     )
 
 
@@ -189,6 +192,24 @@ def _means(
         return [fmean(frame[name].drop_nulls()) for frame in frames]
     reported = [outcome["metrics"][name] for outcome in outcomes if name in outcome["metrics"]]
     return [float(metric["mean"]) for metric in reported]
+
+
+def _mean_cost(costs: Sequence[Any]) -> tuple[Any, list[str]]:
+    """Return the mean cost, and what to say where seeds were not all timed alike."""
+    mean, places = mean_tree(costs), [_place(cost) for cost in costs]
+    alike = [cost for cost, place in zip(costs, places, strict=True) if place == places[0]]
+    if len(alike) == len(costs):
+        return mean, []
+    mean |= {key: mean_tree([cost.get(key) for cost in alike]) for key in MEASURED}
+    device, threads = places[0]
+    said = f"{len(alike)} of {len(costs)} seeds, those on {device} with {threads} threads"
+    return mean, [f"Latency and memory of a row are those of {said}; the others ran elsewhere."]
+
+
+def _place(cost: Any) -> tuple[str, Any]:
+    """Return the kind of device and the threads that a cost was measured with."""
+    latency = (cost or {}).get("latency_ms") or {}
+    return str(latency.get("device", "")).partition(":")[0], latency.get("threads")
 
 
 def mean_tree(costs: Sequence[Any]) -> Any:

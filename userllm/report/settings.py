@@ -21,22 +21,31 @@ def identity(run: Mapping[str, Any]) -> str:
 
     Every key called ``seed`` is left out, at any depth, because interpolations copy the run's
     seed into the parts that draw random numbers. So is the data's config: whether two runs had the
-    same data is told by its hash, wherever it lay on their machines.
+    same data is told by its hash, wherever it lay on their machines; and the verb and how often
+    answers were timed, since a run that was measured again is the run that it was.
     """
     config = {
         key: value
         for key, value in run["config"].items()
-        if key not in (*LABELS, "data") and not says_nothing(key, value)
+        if key not in (*LABELS, "data", "cost") and not says_nothing(key, value)
     }
-    told = [run["verb"], _without(_NOT_CELL, config)]
-    return json.dumps(told, sort_keys=True, ensure_ascii=False)
+    return json.dumps(_without(_NOT_CELL, config), sort_keys=True, ensure_ascii=False)
+
+
+def question(config: Mapping[str, Any]) -> str:
+    """Return one string that is equal for runs whose questions stand in one table."""
+    told = [config.get("task"), config.get("split"), config.get("metric")]
+    asked = config.get("evaluation") or {}
+    told += [asked.get("part"), asked.get("users")]
+    return json.dumps(_without(_NOT_CELL, told), sort_keys=True)
 
 
 def differing_settings(runs: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> list[str]:
     """Return, for each run of a table, the settings that tell it from the others.
 
     First the choices that differ, then those that only some of otherwise equal runs made, then,
-    among runs of equal choices, the values that differ.
+    among runs of equal choices, the values that differ, which other runs of the method say, too,
+    where they were typed.
     Values that only follow another one through an interpolation are said once.
     """
     choices = [_choices(run, method) for run, method in zip(runs, methods, strict=True)]
@@ -49,11 +58,17 @@ def differing_settings(runs: Sequence[Mapping[str, Any]], methods: Sequence[str]
                 key: choices[index][key] for key in sorted(set(choices[index]) - shared)
             }
     for twins in _groups([{"method": m, **c} for m, c in zip(methods, choices, strict=True)]):
-        leaves = [dict(_leaves(runs[index]["config"])) for index in twins]
+        values = [dict(leaves(runs[index]["config"])) for index in twins]
         typed = {key for index in twins for key in _typed(runs[index])}
-        for key in _representatives(leaves, typed):
-            for index, row in zip(twins, leaves, strict=True):
+        for key in _representatives(values, typed):
+            for index, row in zip(twins, values, strict=True):
                 said[index][key] = row.get(key, "unset")
+    for alike in _groups([{"method": method} for method in methods]):
+        named = dict.fromkeys(key for index in alike for key in said[index])
+        for index in alike:
+            own = dict(leaves(runs[index]["config"]))
+            asked = set(_typed(runs[index]))
+            said[index] |= {key: own[key] for key in named if key in own and key in asked}
     short = _shorten({key for row in said for key in row})
     return [", ".join(f"{short[key]}={value}" for key, value in row.items()) for row in said]
 
@@ -99,14 +114,14 @@ def _representatives(leaves: Sequence[Mapping[str, str]], typed: set[str]) -> li
     return sorted(min(keys, key=rank) for keys in alike.values())
 
 
-def _leaves(node: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
+def leaves(node: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
     """Yield (dotted key, value as text) for everything that can change a result."""
     if not isinstance(node, Mapping):
         yield prefix, node if isinstance(node, str) else _written(node)
         return
     for key, value in node.items():
         if key not in (*_NOT_CELL, "_target_") and (prefix or key not in LABELS):
-            yield from _leaves(value, f"{prefix}.{key}" if prefix else key)
+            yield from leaves(value, f"{prefix}.{key}" if prefix else key)
 
 
 def _written(value: Any) -> str:

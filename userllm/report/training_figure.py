@@ -12,6 +12,7 @@ from userllm.report.panel import Panel, panel, unchecked
 from userllm.report.rows import Row
 from userllm.report.scales import Plane, log_domain
 from userllm.report.series import MOST_ROWS, name_scale, row_legend
+from userllm.report.settings import leaves
 from userllm.report.style import PRINT, SHAPES, Theme
 
 AXIS = Axis("training", "FLOPs of training", ("training_flops",), units.flops)
@@ -35,9 +36,15 @@ def budgets(table: Table) -> dict[str, list[Row]]:
 
 def _is_line(rows: Sequence[Row]) -> bool:
     costs = [AXIS.of(row) for row in rows]
-    if len({row.window for row in rows}) > 1:
+    if len({_besides_training(row) for row in rows}) > 1:
         return False
     return len(rows) > 1 and all(more > NEXT_BUDGET * less for less, more in pairwise(costs))
+
+
+def _besides_training(row: Row) -> frozenset[tuple[str, str]]:
+    """Return all values of a row's run but those that say how long it trained."""
+    values = leaves(row.runs[0].run["config"])
+    return frozenset((key, value) for key, value in values if not key.startswith("training."))
 
 
 @unchecked

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from userllm.metric.paired import ALPHA
+
 EMPTY = "–"
 MINUS = "−"
 
@@ -68,8 +70,11 @@ def times(ratio: float, significant: int = 3) -> str:
 
 
 def chance(p: float) -> str:
-    """A p-value; beyond three decimals it says the same."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    """A p-value; beyond three decimals it says the same, but near what decides."""
+    if p < 0.001:
+        return "< 0.001"
+    rounded = round(p, 3)
+    return f"{p:.3f}" if (rounded < ALPHA) is (p < ALPHA) else f"{p:.5f}"
 
 
 def _scaled(value: float, units: Sequence[tuple[str, float]]) -> str:

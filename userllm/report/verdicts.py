@@ -6,6 +6,7 @@ from dataclasses import replace
 from userllm.metric.interval import paired_ratio
 from userllm.metric.paired import PairedTest, holm, paired_test
 from userllm.report.rows import Row, lower_is_better, paired, same_users
+from userllm.report.settings import leaves
 
 
 def compared_with(baselines: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
@@ -15,11 +16,12 @@ def compared_with(baselines: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
 
     Args:
         baselines: The baseline's row, or all of its method; of several, the one that shares the
-            most choices with a row is its own.
+            most choices with a row is its own, then the one that shares the most values, such as
+            the budget.
         rows: Every row of the table, models and references.
     """
     nearest = {row: _nearest(row, baselines) for row in rows}
-    tests = _tested([(row, other) for row, other in nearest.items() if other])
+    tests = tested([(row, other) for row, other in nearest.items() if other])
     return [_against(own, row, tests.get(row)) if (own := nearest[row]) else row for row in rows]
 
 
@@ -38,7 +40,7 @@ def marked(models: Sequence[Row]) -> list[Row]:
     leaders = [row for row in models if row.primary in marks[row]]
     if leaders:
         rivals = [(row, leaders[0]) for row in models if row not in leaders]
-        for row, test in _tested(rivals).items():
+        for row, test in tested(rivals).items():
             if not test.differs:
                 marks[row][row.primary] = "close"
     return [replace(row, marks=marks[row]) for row in models]
@@ -59,11 +61,17 @@ def _against(baseline: Row, row: Row, test: PairedTest | None) -> Row:
 def _nearest(row: Row, baselines: Sequence[Row]) -> Row | None:
     if not baselines or row in baselines:
         return None
-    own = row.runs[0].run["choices"].items()
-    return max(baselines, key=lambda other: len(own & other.runs[0].run["choices"].items()))
+    run = row.runs[0].run
+    choices, values = run["choices"].items(), set(leaves(run["config"]))
+
+    def shared(other: Row) -> tuple[int, int]:
+        that = other.runs[0].run
+        return len(choices & that["choices"].items()), len(values & set(leaves(that["config"])))
+
+    return max(baselines, key=shared)
 
 
-def _tested(pairs: Sequence[tuple[Row, Row]]) -> dict[Row, PairedTest]:
+def tested(pairs: Sequence[tuple[Row, Row]]) -> dict[Row, PairedTest]:
     """Test the primary metric of each pair; all of them together are corrected by Holm's method.
 
     Rows without per-user values in common are left out.
