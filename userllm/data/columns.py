@@ -3,6 +3,7 @@
 USER = "user"
 ITEM = "item"
 TIMESTAMP = "timestamp"
+NANOSECOND = "nanosecond"
 RATING = "rating"
 TEXT = "text"
 TITLE = "title"

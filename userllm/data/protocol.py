@@ -16,8 +16,9 @@ class RawData:
 
     Attributes:
         events: Columns user, item (both integers or both strings), timestamp (Int64, seconds since
-            1970, UTC) and rating (Float32; null = not rated); if the data has any, text (String,
-            what the user wrote about the item; null = nothing).
+            1970, UTC) and rating (Float32; null = not rated); if times are finer, nanosecond
+            (Int32, behind the second); if the data has any, text (String, what the user wrote
+            about the item; null = nothing).
         items: Columns item (as in ``events``, unique), title (String), categories (List[String],
             may be empty) and year (Int32; null = not known).
         provenance: For the data card: ``source``, ``licence``, ``url`` or ``package``, ``files``

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from userllm.data.columns import ITEM, RATING, TEXT, TIMESTAMP, TITLE, USER
+from userllm.data.columns import ITEM, NANOSECOND, RATING, TEXT, TIMESTAMP, TITLE, USER
 from userllm.data.json_lines import BadLines, Field, first_object, read_columns
 from userllm.errors import UserError
 
@@ -114,7 +114,14 @@ def _events(columns: dict[str, list[Any]], form: ReviewFormat) -> pl.DataFrame:
             pl.Series(RATING, columns[form.rating], pl.Float32, strict=False),
             *text,
         ]
-    ).with_columns(pl.col(TIMESTAMP).floordiv(form.ticks))
+    ).with_columns(_instants(form.ticks))
+
+
+def _instants(ticks: int) -> list[pl.Expr]:
+    """Return seconds and, of finer times, the nanoseconds behind them."""
+    behind = (pl.col(TIMESTAMP) % ticks * (1_000_000_000 // ticks)).cast(pl.Int32)
+    seconds = pl.col(TIMESTAMP).floordiv(ticks)
+    return [seconds] if ticks == 1 else [seconds, behind.alias(NANOSECOND)]
 
 
 def _counted(batch: pl.DataFrame, form: ReviewFormat, notes: dict[str, int]) -> pl.DataFrame:

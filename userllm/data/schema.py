@@ -2,7 +2,17 @@
 
 import polars as pl
 
-from userllm.data.columns import CATEGORIES, ITEM, RATING, TEXT, TIMESTAMP, TITLE, USER, YEAR
+from userllm.data.columns import (
+    CATEGORIES,
+    ITEM,
+    NANOSECOND,
+    RATING,
+    TEXT,
+    TIMESTAMP,
+    TITLE,
+    USER,
+    YEAR,
+)
 from userllm.data.paper_counts import TABLE_1
 from userllm.data.protocol import NOUNS, RawData
 from userllm.errors import UserError
@@ -13,12 +23,13 @@ ITEM_TYPES: dict[str, pl.DataType] = {
     CATEGORIES: pl.List(pl.String()),
     YEAR: pl.Int32(),
 }
-REQUIRED = {USER, ITEM, TIMESTAMP, TITLE, CATEGORIES}
+OPTIONAL: dict[str, pl.DataType] = {NANOSECOND: pl.Int32(), TEXT: pl.String()}
+REQUIRED = {USER, ITEM, TIMESTAMP, NANOSECOND, TITLE, CATEGORIES}
 
 
 def check_raw(raw: RawData, name: str) -> None:
     """Raise ``UserError`` with every violation of the contract of ``RawData``."""
-    text = {TEXT: pl.String()} if TEXT in raw.events.columns else {}
+    text = {name: kind for name, kind in OPTIONAL.items() if name in raw.events.columns}
     problems = [
         *_column_problems("events", raw.events, [USER, ITEM], EVENT_TYPES | text),
         *_column_problems("items", raw.items, [ITEM], ITEM_TYPES),

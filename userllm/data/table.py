@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Literal
 
 from userllm.check import suggest
-from userllm.data.columns import CATEGORIES, ITEM, RATING, TEXT, TIMESTAMP, TITLE, USER, YEAR
+from userllm.data.columns import (
+    CATEGORIES,
+    ITEM,
+    NANOSECOND,
+    RATING,
+    TEXT,
+    TIMESTAMP,
+    TITLE,
+    USER,
+    YEAR,
+)
 from userllm.data.download import sha256
 from userllm.data.progress import stage
 from userllm.data.protocol import RawData
@@ -84,7 +94,8 @@ class Table:
             "skipped": {**events.skipped, **({UNREADABLE: unreadable} if unreadable else {})},
             **doubtful,
         }
-        wanted = [USER, ITEM, TIMESTAMP, RATING, *([TEXT] if TEXT in columns else [])]
+        finer = [NANOSECOND] if (events.rows[NANOSECOND] > 0).any() else []
+        wanted = [USER, ITEM, TIMESTAMP, *finer, RATING, *([TEXT] if TEXT in columns else [])]
         read = events.rows.select(wanted)
         return RawData(read, items, provenance, self.nouns, files=(self.path,))
 

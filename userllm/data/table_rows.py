@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from userllm.data.columns import CATEGORIES, ITEM, RATING, TEXT, TIMESTAMP, TITLE, USER, YEAR
-from userllm.data.table_times import TimeForm, seconds_since_1970
+from userllm.data.table_times import TimeForm, since_1970
 from userllm.errors import UserError
 
 ABSENT: dict[str, pl.DataType] = {
@@ -58,10 +58,10 @@ def as_events(values: pl.DataFrame, form: TimeForm) -> Events:
     Raises:
         UserError: A column is of a type that cannot be read.
     """
-    seconds, times = seconds_since_1970(values[TIMESTAMP], form)
+    instants, times = since_1970(values[TIMESTAMP], form)
     typed = values.with_columns(
         *(_ids(values[name]) for name in (USER, ITEM)),
-        seconds.alias(TIMESTAMP),
+        *instants,
         *(
             _numbers(values[name], kind)
             for name, kind in ABSENT.items()

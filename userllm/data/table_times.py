@@ -1,10 +1,10 @@
-"""Times of any usual form as seconds since 1970: numbers, ISO dates, typed columns."""
+"""Times of any usual form since 1970, to the nanosecond: numbers, ISO dates, typed columns."""
 
 from typing import Literal
 
 import polars as pl
 
-from userllm.data.columns import TIMESTAMP
+from userllm.data.columns import NANOSECOND, TIMESTAMP
 from userllm.errors import UserError
 
 TimeForm = Literal["auto", "seconds", "milliseconds", "microseconds", "nanoseconds", "iso"]
@@ -26,8 +26,10 @@ WITHOUT_SECONDS = r"^(\d{4}-\d{2}-\d{2} \d{2}:\d{2})(Z|[+-]\d{2}:?\d{2})?$"
 WITHOUT_ZONE = r"(Z|[+-]\d{2}:?\d{2})$"
 
 
-def seconds_since_1970(times: pl.Series, form: TimeForm) -> tuple[pl.Series, str]:
-    """Return Int64 seconds, null where a time cannot be read, and how the times were taken.
+def since_1970(times: pl.Series, form: TimeForm) -> tuple[pl.DataFrame, str]:
+    """Return seconds (Int64) and nanoseconds behind them (Int32), and how the times were taken.
+
+    Both are null where a time cannot be read.
 
     Args:
         times: Numbers, strings, dates or datetimes.
@@ -40,23 +42,32 @@ def seconds_since_1970(times: pl.Series, form: TimeForm) -> tuple[pl.Series, str
     if times.dtype == pl.Date or isinstance(times.dtype, pl.Datetime):
         if form not in ("auto", "iso"):
             raise UserError(f"{KEY}={form}: the column holds {times.dtype}; drop it")
-        seconds = times.cast(pl.Datetime("us")).dt.epoch("s")
+        instants = _parts(times.cast(pl.Datetime("us")).dt.epoch("us"), "microseconds")
         taken = "dates of the file, in UTC where they have no zone"
     elif times.dtype.is_numeric() or (times.dtype == pl.String and form in PER_SECOND):
-        seconds, taken = _from_numbers(times, form)
+        instants, taken = _from_numbers(times, form)
     elif times.dtype == pl.String:
         numbers = times.str.strip_chars().cast(pl.Float64, strict=False)
         if form == "auto" and numbers.count() * 2 >= times.count():
-            seconds, taken = _from_numbers(times, form)
+            instants, taken = _from_numbers(times, form)
         else:
-            seconds, taken = _from_iso(times), "ISO dates, in UTC where no offset stands"
+            instants, taken = _from_iso(times), "ISO dates, in UTC where no offset stands"
     else:
         raise UserError(f"{TIMESTAMP}: expected numbers, dates or text, found {times.dtype}")
-    in_range = seconds.is_between(EARLIEST, LATEST)
-    return seconds.set(~in_range.fill_null(True), None), taken
+    in_range = pl.col(TIMESTAMP).is_between(EARLIEST, LATEST)
+    return instants.select(pl.when(in_range).then(pl.all())), taken
 
 
-def _from_numbers(times: pl.Series, form: TimeForm) -> tuple[pl.Series, str]:
+def _parts(units: pl.Series, unit: str) -> pl.DataFrame:
+    """Return whole seconds, and the rest in nanoseconds, of Int64 units."""
+    per_second = PER_SECOND[unit]
+    rest = (units % per_second) * (PER_SECOND["nanoseconds"] // per_second)
+    return pl.DataFrame(
+        {TIMESTAMP: units // per_second, NANOSECOND: rest.cast(pl.Int32)},
+    )
+
+
+def _from_numbers(times: pl.Series, form: TimeForm) -> tuple[pl.DataFrame, str]:
     if form == "iso":
         raise UserError(f"{KEY}=iso: the column holds numbers; expected one of {list(PER_SECOND)}")
     numbers = times.str.strip_chars() if times.dtype == pl.String else times
@@ -67,13 +78,21 @@ def _from_numbers(times: pl.Series, form: TimeForm) -> tuple[pl.Series, str]:
     unit: str = form
     if form == "auto":
         unit = next((u for u, n in PER_SECOND.items() if size < TOO_MANY * n), "nanoseconds")
-    floored = (with_fraction / PER_SECOND[unit]).floor().cast(pl.Int64, strict=False)
-    seconds = (whole // PER_SECOND[unit]).zip_with(whole == with_fraction, floored)
+    seconds = with_fraction / PER_SECOND[unit]
+    behind = (seconds - seconds.floor()) * PER_SECOND["nanoseconds"]
+    floored = pl.DataFrame(
+        {
+            TIMESTAMP: seconds.floor().cast(pl.Int64, strict=False),
+            NANOSECOND: behind.cast(pl.Int32, strict=False),
+        }
+    )
+    exact = _parts(whole, unit)
+    parts = [exact[name].zip_with(whole == with_fraction, floored[name]) for name in exact.columns]
     how = "as set" if form != "auto" else f"recognised: their median is {size:,.0f}"
-    return seconds, f"{unit} since 1970 ({how})"
+    return pl.DataFrame(parts), f"{unit} since 1970 ({how})"
 
 
-def _from_iso(times: pl.Series) -> pl.Series:
+def _from_iso(times: pl.Series) -> pl.DataFrame:
     """Read dates, and dates with a time after a space or a T, with or without an offset."""
     text = times.str.strip_chars().str.replace("T", " ", literal=True).alias(TIMESTAMP)
     column = pl.col(TIMESTAMP)
@@ -88,4 +107,4 @@ def _from_iso(times: pl.Series) -> pl.Series:
         .otherwise(full + "+00:00")
     )
     parsed = zoned.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%#z", time_unit="us", strict=False)
-    return text.to_frame().select(parsed.dt.epoch("s")).to_series()
+    return _parts(text.to_frame().select(parsed.dt.epoch("us")).to_series(), "microseconds")
