@@ -163,6 +163,23 @@ def test_item_scores_are_states_times_the_item_table_plus_the_bias(encoder, even
     )
 
 
+def test_the_item_table_of_a_frozen_encoder_is_made_once_until_a_weight_changes(encoder):
+    learning = encoder.item_table
+    assert learning.requires_grad
+    module_of(encoder).requires_grad_(False)
+    with torch.inference_mode():
+        ready = encoder.item_table
+        assert encoder.item_table is ready
+        assert torch.equal(ready, learning)
+    assert not ready.is_inference()
+    for weight in module_of(encoder).parameters():
+        weight.add_(0.1 * torch.randn_like(weight))
+        now = encoder.item_table
+        module_of(encoder).requires_grad_()
+        assert torch.equal(encoder.item_table, now)
+        module_of(encoder).requires_grad_(False)
+
+
 def test_closed_form_equals_the_counter_on_unfused_attention(encoder, gather):
     # Every position filled, as the counter does not know that padding is skipped.
     events = gather(np.array([0, 1]), np.array([9, 9]), 9)

@@ -15,6 +15,8 @@ from userllm.encoder.lit import EncoderModule, WindowBatches, encoder_groups
 from userllm.encoder.load import load_encoder
 from userllm.encoder.ranking import EncoderScorer, rank_next_item
 from userllm.errors import UserError
+from userllm.metric.ranking import Ranking
+from userllm.run.pretrain import Stage
 from userllm.softmax.exact import ExactSoftmax
 from userllm.training.fit import fit
 
@@ -106,6 +108,22 @@ def test_training_finds_a_rule_that_holds_for_unseen_events(make_encoder, tmp_pa
     users, ends = np.arange(60), np.full(60, 7)
     ranks = rank_next_item(EncoderScorer(encoder, gather), gather, users, ends, mask_seen=False)
     assert (ranks == 1).mean() > 0.9
+
+
+@pytest.mark.parametrize("mask_seen", [True, False])
+def test_validation_asks_no_more_users_than_it_is_told_and_always_the_same(
+    corpus, gather, encoder, mask_seen
+):
+    ranking = Ranking(cutoffs=(1, 5, 10, 20), mask_seen=mask_seen)
+    stage = Stage(corpus, corpus.split("leave_last_out"), gather, ranking)
+    scorer = EncoderScorer(encoder, gather)
+    every = stage.per_user(scorer, "valid", mask_seen=mask_seen)["mrr"]
+    some = [stage.per_user(scorer, "valid", mask_seen=mask_seen, most=7)["mrr"] for _ in range(2)]
+    assert len(every) > 7 == len(some[0])
+    assert some[0].tolist() == some[1].tolist()
+    assert set(some[0]) <= set(every)
+    enough = stage.per_user(scorer, "valid", mask_seen=mask_seen, most=len(every))["mrr"]
+    assert enough.tolist() == every.tolist()
 
 
 @pytest.fixture(scope="module")

@@ -58,6 +58,19 @@ def files(tmp_path: Path) -> dict[str, bytes]:
     return {str(p): p.read_bytes() for p in (tmp_path / "cache").rglob("??/*.json")}
 
 
+def test_summaries_that_are_all_there_want_no_place_to_write(
+    open_summaries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = open_summaries().texts(ALL, CUTS)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr(Path, "write_text", refuse)
+    assert open_summaries().texts(ALL, CUTS) == texts
+
+
 def test_two_runs_write_each_summary_once_and_read_the_same(open_summaries, asked) -> None:
     first, second = open_summaries(), open_summaries()
     texts = first.texts(ALL, CUTS)

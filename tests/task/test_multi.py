@@ -56,6 +56,18 @@ def test_a_task_of_weight_zero_is_asked_and_never_trained_on(corpus: Corpus) -> 
     assert len(mixed.exams) == 3
 
 
+@pytest.mark.parametrize(("others", "alone"), [(1.0, False), (0.0, True)])
+def test_whoever_other_tasks_train_on_is_not_called_untrained(
+    corpus: Corpus, others: float, alone: bool
+) -> None:
+    weights = {"next_item": others, "favorite_category": 1.0, "review": others}
+    made = material(corpus)
+    exam = exams("multi", made, {"weights": weights})[1]
+    protocol = exam.subject.questions(corpus, made.split, "test").protocol
+    assert ("users not trained on" in protocol) is alone
+    assert ("users whose answers to this were not trained on" in protocol) is not alone
+
+
 def test_every_batch_is_of_one_task_and_found_by_its_number_in_any_order(corpus: Corpus) -> None:
     ahead, late = (batches(corpus, "multi", **WEIGHTS) for _ in range(2))
     forward = [ahead.rows(number) for number in range(40)]

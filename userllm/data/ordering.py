@@ -4,7 +4,8 @@ Many events share their timestamp with another event of the same user (three in 
 MovieLens-100K), so "the last event" needs a written rule. Inside a user, events are ordered by
 (timestamp to the nanosecond, hash of user and item, item, rating). Row order in the file must not
 matter, and sorting ties by item id would leak an artificial order that a sequence model can learn.
-Rows that are equal in all of these are one event, whatever their texts are.
+Rows that are equal in all of these are one event, whatever their texts are. What is hashed are
+codes, so more users or items in a file let ties fall otherwise.
 """
 
 from dataclasses import dataclass

@@ -69,7 +69,7 @@ def time_cuts(timestamps: Int64Array) -> tuple[int, int]:
 
 
 def global_time(offsets: Int64Array, timestamps: Int64Array) -> Split:
-    """Cut all users at the same two instants, so that nobody's future is ever seen.
+    """Cut all users at the same two instants, so that no event behind them is trained on.
 
     A user is asked for the first event of the validation and of the test period, provided that
     there is an earlier event to go by.

@@ -18,6 +18,7 @@ from userllm.encoder.embedding import check_known
 from userllm.encoder.label_tower import LabelTower
 from userllm.encoder.memory import UserMemory
 from userllm.encoder.reading import Reading
+from userllm.encoder.ready import Ready
 from userllm.encoder.transformer import Layout, after_begin
 from userllm.encoder.user_tower import UserTower
 from userllm.transitions.counted import Transitions
@@ -92,11 +93,13 @@ class DualEncoder(nn.Module):
         self.label = label
         self.contrast = contrast
         self.transitions = transitions
+        self._ready = Ready()
 
     @property
     def item_table(self) -> Tensor:
         """Return the label tower's vector of every item id [I+3, E], as long as states are."""
-        return self.contrast.directions(self.label.catalogue())
+        make = self.label.catalogue
+        return self._ready(lambda: self.contrast.directions(make()), self.label.parameters())
 
     @property
     def item_bias(self) -> Tensor:

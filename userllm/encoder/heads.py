@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from userllm.cost.flops import Count, Flops, linear
 from userllm.data.vocabulary import FIRST_ID, ITEM_FEATURE, Vocabulary
 from userllm.encoder.embedding import EventEmbedding
+from userllm.encoder.ready import Ready
 from userllm.softmax.protocol import CatalogueSoftmax, Shift
 
 
@@ -107,6 +108,7 @@ class FeatureHeads(nn.ModuleDict):
                 if vocabulary.sizes[name] > FIRST_ID
             }
         )
+        self._ready = Ready()
 
     def loss(
         self, state_RE: Tensor, targets: Mapping[str, Tensor], shift: Shift | None = None
@@ -130,7 +132,8 @@ class FeatureHeads(nn.ModuleDict):
     def item_table(self) -> Tensor:
         """Return one vector per item id [I+3, E], in the space of the states."""
         head = self._head(ITEM_FEATURE)
-        return head.table.weight @ head.map.weight
+        weights = [*head.table.parameters(), head.map.weight]
+        return self._ready(lambda: head.table.weight @ head.map.weight, weights)
 
     @property
     def item_bias(self) -> Tensor:

@@ -67,11 +67,12 @@ def rank_next_item(
     for start in range(0, len(users), batch_users):
         part = slice(start, start + batch_users)
         with torch.inference_mode():
-            scores_BI = scorer.scores(users[part], ends[part]).float().cpu()
+            scores_BI = scorer.scores(users[part], ends[part]).float()
+            where = scores_BI.device
             if mask_seen:
                 row_S, item_S = seen_items(gather, users[part], ends[part])
-                scores_BI[row_S, item_S] = -torch.inf
-            ranks.append(rank_of_target(scores_BI, target_N[part]).numpy())
+                scores_BI[row_S.to(where), item_S.to(where)] = -torch.inf
+            ranks.append(rank_of_target(scores_BI, target_N[part].to(where)).cpu().numpy())
     return np.concatenate(ranks) if ranks else np.empty(0, np.int64)
 
 

@@ -24,8 +24,9 @@ class RepeatScore(nn.Module):
     again it becomes positive. An item counts once, however often it came, and only among the events
     that the encoder reads.
 
-    It belongs to the encoder's own ranking. What a language model reads of the encoder (states,
-    `memory=candidates`, the start of an item head) is made without it.
+    It belongs to the encoder's own ranking, and to answers that start from that ranking
+    (`task.encoder_skip`, `task.encoder_prior`). What a language model reads of the encoder (states,
+    `memory=candidates`) and the table that an item head starts with are made without it.
 
     Source: ours, beyond the paper; the simplest form of the repeat mode of RepeatNet (arXiv
     1812.02646).

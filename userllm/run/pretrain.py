@@ -18,6 +18,7 @@ from userllm.cost.latency import Latency
 from userllm.data.columns import USER
 from userllm.data.corpus import Corpus
 from userllm.data.gather import HistoryGather
+from userllm.data.hashing import hash_keys
 from userllm.data.split import Split
 from userllm.encoder.lit import EncoderModule, WindowBatches, encoder_groups
 from userllm.encoder.load import encoder_inputs, load_weights
@@ -46,6 +47,8 @@ TASK = "next_item"
 PART = "test"
 # Batches whose mean window length decides what training costs.
 SAMPLE = 64
+VALIDATED = 10_000
+"""Validation users that are ranked again and again while training; the test ranks everybody."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,13 @@ class Stage:
     ranking: Ranking
 
     def per_user(
-        self, scorer: Scorer, part: str, *, mask_seen: bool
+        self, scorer: Scorer, part: str, *, mask_seen: bool, most: int | None = None
     ) -> dict[str, NDArray[np.float64]]:
-        """Return every metric of every user of a part."""
+        """Return every metric of every user of a part, or of ``most`` that a hash chooses."""
         users, ends = self.split.targets(part)
+        if most is not None and len(users) > most:
+            chosen = np.sort(np.argsort(hash_keys(users), kind="stable")[:most])
+            users, ends = users[chosen], ends[chosen]
         ranks = rank_next_item(scorer, self.gather, users, ends, mask_seen=mask_seen)
         return self.ranking.per_user(ranks)
 
@@ -96,7 +102,7 @@ def run(cfg: DictConfig, folder: RunFolder) -> None:
         # Nobody could be asked for validation, so that the last weights are the best.
         shutil.copyfile(trained.summary.best_checkpoint, best)
     load_weights(module, best)
-    module.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    module.to("cuda" if torch.cuda.is_available() else "cpu").eval().requires_grad_(False)
     report(folder, stage, scorer, cost(stage, scorer, trained))
 
 
@@ -127,7 +133,8 @@ def train(cfg: DictConfig, folder: RunFolder, stage: Stage, scorer: EncoderScore
     )
 
     def validate(_step: int) -> dict[str, float]:
-        per_user = stage.per_user(scorer, "valid", mask_seen=stage.ranking.mask_seen)
+        seen = stage.ranking.mask_seen
+        per_user = stage.per_user(scorer, "valid", mask_seen=seen, most=VALIDATED)
         return {name: float(values.mean()) for name, values in per_user.items()}
 
     summary = fit(

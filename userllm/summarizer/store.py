@@ -35,9 +35,10 @@ class SummaryStore:
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         words = json.dumps(identity, sort_keys=True, indent=1, default=str)
         self.folder = folder / hashlib.sha256(words.encode()).hexdigest()[:16]
-        self.folder.mkdir(parents=True, exist_ok=True)
         self.lock = FileLock(self.folder / ".lock")
-        _write(self.folder / "writer.json", words)
+        if not (self.folder / "writer.json").is_file():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write(self.folder / "writer.json", words)
 
     def key(self, history: str) -> str:
         """Return the name of the summary of a history."""

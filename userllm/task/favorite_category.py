@@ -86,6 +86,7 @@ class FavoriteCategory:
         self.label, self.window, self.ties, self.held_out = label, window, ties, held_out
         self.counted = window if label == "window" else None
         self.min_history, self.beams, self.overlap_users = min_history, beams, overlap_users
+        self.among_others = False
 
     def answers(self, corpus: Corpus) -> list[str]:
         """Return the category names."""
@@ -154,6 +155,8 @@ class FavoriteCategory:
     def _protocol(self, corpus: Corpus, split: Split, part: Part) -> str:
         low, high = self.bounds[part]
         who = f"users not trained on ({high - low:.0%} of all)"
+        if self.among_others:
+            who = f"users whose answers to this were not trained on ({high - low:.0%} of all)"
         if self.held_out is None:
             who = "all users, earlier windows of the same users trained on"
         where = "all events" if self.counted is None else f"the last {self.counted} events"

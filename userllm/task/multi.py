@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from userllm.errors import UserError
 from userllm.task.batch import Material
 from userllm.task.exam import Exam, Task
+from userllm.task.favorite_category import FavoriteCategory
 
 
 class Multi:
@@ -31,6 +32,10 @@ class Multi:
                 f"{', '.join(self.tasks)}, and no other. Type "
                 f"task.weights={{{','.join(f'{name}:1' for name in self.tasks)}}}"
             )
+        favorite = self.tasks.get("favorite_category")
+        if isinstance(favorite, FavoriteCategory):
+            rest = sum(self.weights.values()) - self.weights["favorite_category"]
+            favorite.among_others = rest > 0
         if not sum(self.weights.values()):
             raise UserError(
                 "task.weights: nothing would be trained on. Expected at least one weight above 0."
