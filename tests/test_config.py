@@ -105,6 +105,23 @@ def test_checkpoint_is_a_key_of_the_encoder_in_contextualize_only():
     assert "encoder.checkpoint: unknown" in problems_of("pretrain", "+encoder.checkpoint=null")
 
 
+@pytest.mark.parametrize(
+    ("verb", "override", "said"),
+    [
+        ("contextualize", "training.batch_size=0", "expected at least 1, got 0"),
+        ("contextualize", "training.learning_rates.memory=-1", "expected at least 0, got -1"),
+        ("contextualize", "evaluation.users=0", "expected at least 1, got 0"),
+        ("contextualize", "history=-3", "expected at least 1, got -3"),
+        ("pretrain", "training.warmup=3", "expected 0 to 1, got 3"),
+        ("pretrain", "training.validate_every=0", "expected at least 1, got 0"),
+        ("benchmark", "answer_tokens=0", "expected at least 1, got 0"),
+    ],
+)
+def test_numbers_that_nothing_can_be_done_with_are_refused(verb, override, said):
+    with pytest.raises(UserError, match=f"{override.partition('=')[0]}: {said}"):
+        load(verb, [override])
+
+
 def test_an_unknown_verb_suggests_the_nearest():
     with pytest.raises(UserError, match="did you mean 'pretrain'"):
         load("pretrian")

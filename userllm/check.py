@@ -7,12 +7,13 @@ import difflib
 import inspect
 from collections.abc import Iterable, Iterator
 from dataclasses import is_dataclass
+from math import inf
 from typing import Any, get_args, get_type_hints
 
 from userllm.build import locate
 from userllm.errors import UserError
 from userllm.hints import describe, fits
-from userllm.schema import EXTRA_KEYS, VERBS
+from userllm.schema import BOUNDS, EXTRA_KEYS, VERBS
 
 MISSING = "???"
 """OmegaConf's mark for a value that the user has to give."""
@@ -25,7 +26,18 @@ HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 
 def find_problems(verb: str, config: dict[str, Any]) -> list[str]:
     """Return one readable line per mistake in a resolved config; empty when it can run."""
-    return list(_Checker(verb).fields("", config, VERBS[verb], complete=True))
+    return [*_Checker(verb).fields("", config, VERBS[verb], complete=True), *_out_of_bounds(config)]
+
+
+def _out_of_bounds(config: dict[str, Any]) -> Iterator[str]:
+    """Yield the numbers that are too small or too large."""
+    for key, (least, most) in BOUNDS.items():
+        value: Any = config
+        for word in key.split("."):
+            value = value.get(word) if isinstance(value, dict) else None
+        if isinstance(value, int | float) and not least <= value <= most:
+            expected = f"at least {least}" if most == inf else f"{least} to {most}"
+            yield f"{key}: expected {expected}, got {value!r}"
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

@@ -3,7 +3,8 @@
 A node with a ``_target_`` needs no entry here, since its constructor is its schema (``Any``).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from math import inf
 from typing import Any, Literal
 
 
@@ -222,6 +223,41 @@ EXTRA_KEYS: dict[tuple[str, str], dict[str, Any]] = {
 
 ADDED_KEYS: dict[str, Any] = {"memory": {"_target_": "userllm.memory.states.States"}}
 """Top-level keys that earlier runs lack, with the value that says what these were."""
+
+
+BOUNDS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(
+        (
+            "history",
+            "threads",
+            "training.batch_size",
+            "training.micro_batch",
+            "training.validate_every",
+            "training.checkpoint_every",
+            "evaluation.users",
+            "evaluation.batch_size",
+            "cost.repeats",
+            "encoder.width",
+            "batch",
+            "answer_tokens",
+        ),
+        (1, inf),
+    ),
+    **dict.fromkeys(
+        (
+            "training.steps",
+            "training.flops",
+            "training.weight_decay",
+            "training.learning_rate",
+            *(f"training.learning_rates.{part.name}" for part in fields(LearningRates)),
+            "cost.warmup",
+            "seconds",
+        ),
+        (0, inf),
+    ),
+    "training.warmup": (0, 1),
+}
+"""Keys to the least and the most that they may be, where nobody else says so in time."""
 
 
 def says_nothing(key: str, value: Any) -> bool:

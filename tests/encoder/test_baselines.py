@@ -5,6 +5,7 @@ import pytest
 import torch
 from encoder_events import hand_corpus
 
+from userllm.data.gather import HistoryGather
 from userllm.data.vocabulary import FIRST_ID
 from userllm.encoder.markov import WindowedMarkov
 from userllm.encoder.popularity import Popularity, events_of_targets
@@ -75,7 +76,7 @@ def test_constant_scores_rank_last(corpus, gather):
     size = corpus.vocabulary.sizes["item"]
     users, ends = corpus.split("leave_last_out").targets("test")
     ranks = rank_next_item(Constant(size), gather, users, ends, mask_seen=False)
-    assert (ranks == size).all()
+    assert (ranks == size - FIRST_ID).all()
     assert Ranking(cutoffs=(1, 5, 10, 20), mask_seen=True).per_user(ranks)["recall@20"].sum() == 0
 
 
@@ -94,6 +95,14 @@ def test_ranking_equals_a_naive_loop_over_users(corpus, encoder, gather, mask_se
         better = [i for i in range(3, len(scores)) if i not in excluded and i != target]
         expected = 1 + sum(scores[i] >= scores[target] for i in better)
         assert rank == expected or target in excluded
+
+
+def test_a_seen_target_comes_last_among_items_and_nothing_else():
+    corpus, _ = hand_corpus([[4, 2, 4]], items=10, train_end=[1])
+    gather = HistoryGather(corpus)
+    scorer = Constant(10 + FIRST_ID)
+    ranks = rank_next_item(scorer, gather, np.array([0]), np.array([2]), mask_seen=True)
+    assert ranks.tolist() == [10]
 
 
 def test_seen_items_are_the_whole_history_before_the_target(corpus, gather):

@@ -107,3 +107,27 @@ def test_an_encoder_is_not_taken_for_one_of_a_corpus_that_was_made_again_and_dif
     other.rename(corpus)
     outcome = run("pretrain", tmp_path, *small, "training.steps=1")
     assert f"was made from prepare/{corpus.name} with data_fingerprint" in outcome.error
+
+
+def test_a_finished_run_is_not_taken_for_one_of_changed_files(tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    rows = [f"u{user},i{(user * step) % 7},{step}" for user in range(9) for step in range(8)]
+    file.write_text("\n".join(["user,item,timestamp", *rows]), encoding="utf-8")
+    words = ["data=table", f"data.path={file}", "data.min_user_events=3", "history=5"]
+    words += ["training.steps=1", "context=none", "task=next_item"]
+    assert contextualize(tmp_path, *words).state == "finished"
+    assert contextualize(tmp_path, *words).state == "skipped"
+    file.write_text(file.read_text(encoding="utf-8").replace("u8,i0,7", "u8,i1,7"))
+    outcome = contextualize(tmp_path, *words)
+    assert outcome.state == "failed"
+    assert "mine.csv, which has changed since" in outcome.error
+
+
+@pytest.mark.parametrize("other", ["encoder.layers=2", "encoder=masked", "history=7"])
+def test_an_encoder_of_another_form_is_refused(tmp_path: Path, other: str) -> None:
+    small = [w for w in SMALL if not w.startswith(("training", "cost"))]
+    assert run("pretrain", tmp_path, *small, "training.steps=1", "name=form").state == "finished"
+    outcome = contextualize(tmp_path, "encoder.checkpoint=run:pretrain/form", other)
+    assert outcome.exit_code == 2
+    key = "encoder.max_events=8" if other == "history=7" else other.partition("=")[0]
+    assert f"was pretrained with {key}" in outcome.error

@@ -107,6 +107,7 @@ def test_words_name_runs_by_folder_pattern_study_and_reference(tmp_path, monkeyp
     assert find_runs([f"{runs}/contextualize/o*"], runs) == [one]
     assert find_runs(["grid", "run:contextualize/one"], runs) == [two, one]
     assert corpus not in find_runs(["runs"], runs)
+    assert find_runs(["runs/contextualize"], runs) == [one, two]
     with pytest.raises(UserError, match="studies: grid"):
         find_runs(["gird"], runs)
 

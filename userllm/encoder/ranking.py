@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from userllm.data.gather import HistoryGather
-from userllm.data.vocabulary import ITEM_FEATURE
+from userllm.data.vocabulary import FIRST_ID, ITEM_FEATURE
 from userllm.encoder.protocol import UserEncoder
 from userllm.metric.ranking import rank_of_target
 
@@ -72,7 +72,9 @@ def rank_next_item(
             if mask_seen:
                 row_S, item_S = seen_items(gather, users[part], ends[part])
                 scores_BI[row_S.to(where), item_S.to(where)] = -torch.inf
-            ranks.append(rank_of_target(scores_BI, target_N[part].to(where)).cpu().numpy())
+            # Special ids are no items: a target that may not be ranked would tie with them.
+            items_BI, target_B = scores_BI[:, FIRST_ID:], target_N[part].to(where) - FIRST_ID
+            ranks.append(rank_of_target(items_BI, target_B).cpu().numpy())
     return np.concatenate(ranks) if ranks else np.empty(0, np.int64)
 
 

@@ -24,6 +24,7 @@ from userllm.errors import UserError
 from userllm.lm.blocks import decoder_blocks, longest_text, token_width
 from userllm.lm.protocol import LoadedLM
 from userllm.memory.protocol import Memory
+from userllm.report.settings import leaves
 from userllm.run.folder import read_result
 from userllm.run.launch import ensure
 from userllm.run.reference import resolve
@@ -132,7 +133,7 @@ def _refuse_nobody(exam: Exam, material: Material, part: Part) -> None:
         raise UserError(
             f"task={exam.subject.name}: nobody can be asked in evaluation.part={part} of "
             f"{material.corpus.folder}. Expected users with a held-out event that has an answer; "
-            "give more data, or type another split or task."
+            "give more data, or type another split or task, or task.held_out=null if it has that."
         )
 
 
@@ -194,14 +195,34 @@ def _encoder_run(cfg: DictConfig, choices: Mapping[str, str]) -> Path | None:
     if reference is None:
         return None
     run = resolve(reference, Path(cfg.paths.runs), "pretrain")
-    split = OmegaConf.select(OmegaConf.load(run / "config.yaml"), "split")
-    if split != cfg.split:
+    config = OmegaConf.load(run / "config.yaml")
+    if (split := OmegaConf.select(config, "split")) != cfg.split:
         raise UserError(
             f"encoder.checkpoint={reference} was trained with split={split}: behind the cut of "
             f"split={cfg.split} it may have seen events that are asked about. Type "
             f"split={split}, or encoder.checkpoint=auto"
         )
+    _refuse_another(reference, config.encoder, cfg.encoder)
     return run
+
+
+def _refuse_another(reference: str, was: DictConfig, now: DictConfig) -> None:
+    """Raise ``UserError`` when a named encoder is another one than the config speaks of."""
+    own, here = (
+        {"": node["_target_"].rpartition(".")[2], **dict(leaves(OmegaConf.to_container(node)))}
+        for node in (was, now)
+    )
+    here.pop("checkpoint")
+    keys = sorted(own.keys() | here.keys())
+    if other := [key for key in keys if own.get(key) != here.get(key)]:
+        said, typed = (
+            ", ".join(f"{f'encoder.{key}'.rstrip('.')}={one.get(key, 'unset')}" for key in other)
+            for one in (own, here)
+        )
+        raise UserError(
+            f"encoder.checkpoint={reference} was pretrained with {said}; found {typed}. Type the "
+            "settings that it was pretrained with, or encoder.checkpoint=auto"
+        )
 
 
 def _encoder(cfg: DictConfig, encoder_run: Path | None, corpus: Corpus) -> UserEncoder:

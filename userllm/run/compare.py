@@ -29,6 +29,7 @@ from userllm.report.results import load
 from userllm.report.terminal import wide_console
 from userllm.run import tracking
 from userllm.run.folder import RunFolder, slug
+from userllm.run.made_from import refuse_remade
 from userllm.run.reference import find_runs
 from userllm.run.studies import question_of
 
@@ -46,6 +47,8 @@ def run(cfg: DictConfig, folder: RunFolder) -> None:
     """
     words = [str(word) for word in cfg.runs]
     paths = find_runs(words, Path(cfg.paths.runs).absolute())
+    for path in paths:
+        refuse_remade(path)
     tables = build_tables([load(path) for path in paths], cfg.get("baseline"), words)
     name = cfg.name or slug(Path(words[0]).name) or "comparison"
     target = Path(cfg.paths.reports).absolute() / name

@@ -117,7 +117,13 @@ def enter(
     assembly.model.to(device).eval()
     contestants = []
     for exam in assembly.exams:
-        asked = _longest(assembly.questions(exam, evaluation.part), known or entry.history)
+        asked = assembly.questions(exam, evaluation.part)
+        if cfg.histories and known and known > (most := int(asked.cuts.max())):
+            raise UserError(
+                f"histories: {known} events, but nobody who is asked has more than {most}. Type "
+                f"histories of at most {most}"
+            )
+        asked = _longest(asked, known or entry.history)
         if assembly.material.summaries is not None:
             assembly.material.summaries.prepare(asked.users, asked.cuts)
         name = f", {exam.subject.name}" if len(assembly.exams) > 1 else ""

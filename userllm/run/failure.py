@@ -82,8 +82,9 @@ def diagnose(failure: BaseException, folder: Path) -> tuple[str, str, int]:
     if any(isinstance(error, KeyboardInterrupt) for error in chain):
         terminated = any(isinstance(error, Terminated) for error in chain)
         return "interrupted", "interrupted", TERMINATED if terminated else INTERRUPTED
-    if any(_is_disk_full(error) for error in chain):
-        return "failed", _disk_full(folder), BAD_INPUT
+    if full := next((error for error in chain if _is_disk_full(error)), None):
+        named = getattr(full, "filename", None)
+        return "failed", _disk_full(Path(os.fsdecode(named)) if named else folder), BAD_INPUT
     if isinstance(failure, UserError):
         code = failure.exit_code if isinstance(failure, StageError) else BAD_INPUT
         return "failed", str(failure), code
@@ -120,5 +121,5 @@ def _disk_full(folder: Path) -> str:
     free = shutil.disk_usage(existing).free / 1e6
     return (
         f"the disk is full: {folder} ({free:.0f} MB free); make room or choose another folder "
-        "with paths.runs=<folder>, then run the same command again"
+        "(paths.runs, paths.reports or paths.cache), then run the same command again"
     )

@@ -25,7 +25,7 @@ from userllm.run.failure import TERMINATED, StageError, Terminated, diagnose, te
 from userllm.run.folder import RunFolder, lost_files, read_result, read_status, timestamp
 from userllm.run.journal import journal
 from userllm.run.lock import hold
-from userllm.run.made_from import refuse_remade
+from userllm.run.made_from import refuse_stale
 from userllm.run.manifest import describe_environment
 from userllm.run.reference import MEASURED, pin, record_member
 from userllm.run.stage import derive
@@ -91,7 +91,7 @@ def execute(
 
                 refuse_changed(folder.path)
             if folder.state == "finished" and verb in TRAINED:
-                refuse_remade(folder.path)
+                refuse_stale(folder.path)
             if folder.state == "finished" and verb not in ALWAYS and _is_whole(folder):
                 level = logging.DEBUG if wait else logging.INFO
                 log.log(level, "%s/%s is finished already: %s", verb, folder.name, folder.path)
@@ -169,10 +169,8 @@ def ensure(verb: str, config: DictConfig, choices: Mapping[str, str] | None = No
     outcome = execute(verb, needed.config, needed.choices, needed.overrides, wait=True)
     stop_if_interrupted(outcome)
     if outcome.state == "failed":
-        raise StageError(
-            f"needs {verb}, which failed: {outcome.error}\n(its log: {outcome.folder}/log.txt)",
-            outcome.exit_code,
-        )
+        where = f"\n(its log: {outcome.folder}/log.txt)" if outcome.folder else ""
+        raise StageError(f"needs {verb}, which failed: {outcome.error}{where}", outcome.exit_code)
     if config.get("group") and verb in MEASURED:
         # The encoder's own ranking is a row of the study's table.
         record_member(Path(config.paths.runs).absolute(), config.group, Path(outcome.folder))

@@ -73,6 +73,6 @@ def find_options() -> dict[str, dict[str, Path]]:
 def first_comment(path: Path) -> str:
     """Return the first line that a person wrote about a YAML file."""
     for line in path.read_text(encoding="utf-8").splitlines():
-        if line.startswith("# ") and not line.startswith("# @"):
+        if line.startswith("# ") and not line.startswith(("# @", "# userllm ")):
             return line.removeprefix("# ")
     return ""

@@ -47,6 +47,24 @@ def refuse_remade(folder: Path) -> None:
             )
 
 
+def refuse_stale(folder: Path) -> None:
+    """Refuse a finished run as :func:`refuse_remade` does, or where files of its data have changed.
+
+    Raises:
+        UserError: Naming what has changed.
+    """
+    refuse_remade(folder)
+    if not (folder / FILE).is_file():
+        return
+    for name in json.loads((folder / FILE).read_text(encoding="utf-8")):
+        earlier = Path(os.path.normpath(folder / name))
+        if earlier.parent.name == "prepare":
+            # Imported here: a list of runs starts without what reads data.
+            from userllm.run.sources import refuse_changed
+
+            refuse_changed(earlier)
+
+
 def _content(run: Path) -> str | None:
     """Return the digest of what an earlier run made; None where that is not known."""
     try:

@@ -16,7 +16,7 @@ from userllm.data.progress import track
 from userllm.errors import UserError
 from userllm.run.folder import RunFolder, lost_files, read_status
 from userllm.run.lock import OWNER, is_held
-from userllm.run.made_from import refuse_remade
+from userllm.run.made_from import refuse_stale
 from userllm.run.reference import pin
 
 STATES = ("finished", "running", "interrupted", "failed", "new")
@@ -94,7 +94,7 @@ def _planned(
         return Planned(cell, config, choices, folder, state, note)
     try:
         lost, again = lost_files(verb, folder)
-        refuse_remade(folder)
+        refuse_stale(folder)
     except UserError as error:
         return Planned(cell, config, choices, folder, "failed", str(error))
     note = "; ".join(f"{name} {lost[name]}" for name in again)

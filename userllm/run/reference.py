@@ -138,7 +138,8 @@ def _matches(word: str, runs: Path) -> list[Path]:
     folder = Path(word)
     if _is_run(folder):
         return [folder.absolute()]
-    if members := [path for verb in MEASURED for path in _runs_of(folder, verb)]:
+    parts = [folder] if folder.name in MEASURED else [folder / verb for verb in MEASURED]
+    if members := [path for part in parts for path in _runs_of(part.parent, part.name)]:
         return [path.absolute() for path in members]
     pattern = os.path.normpath(word)
     bases = [Path(folder.anchor)] if folder.is_absolute() else [Path.cwd(), runs]

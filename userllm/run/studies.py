@@ -18,8 +18,10 @@ from rich.table import Table
 import userllm
 from userllm.config import Composer, config_folders
 from userllm.data.download import cache_dir
+from userllm.errors import UserError
 from userllm.report import units
 from userllm.run.folder import write_text
+from userllm.schema import VERBS
 
 H100 = 989e12
 """Peak of one H100 in bf16, FLOPs a second, without sparsity."""
@@ -86,13 +88,20 @@ def study_table(files: dict[str, Path]) -> Table:
 def question_of(file: Path) -> str:
     """Return what a study asks: the comment line behind its command."""
     lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line[:2] == "# "]
-    return next(line[2:] for line in lines if not line.startswith(("# @", "# userllm ")))
+    asked = (line[2:] for line in lines if not line.startswith(("# @", "# userllm ")))
+    return next(asked, "")
 
 
 def verb_of(file: Path) -> str:
     """Return the verb that a study sweeps, as its first command names it."""
     lines = file.read_text(encoding="utf-8").splitlines()
-    return next(line.split()[2] for line in lines if line.startswith("# userllm "))
+    command = next((line.split() for line in lines if line.startswith("# userllm ")), [])
+    if len(command) < 3 or command[2] not in VERBS:
+        raise UserError(
+            f"{file}: expected a comment line that says what the study sweeps, such as "
+            f"# userllm contextualize study={file.stem}; found {' '.join(command) or 'none'}"
+        )
+    return command[2]
 
 
 def cpu_rate() -> float:
