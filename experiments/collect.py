@@ -23,8 +23,8 @@ from userllm.errors import UserError
 from userllm.report import units
 from userllm.report.results import Result
 from userllm.run.folder import read_result, read_status, write_text
+from userllm.run.listing import first_comment
 from userllm.run.reference import record_member, study_members, study_names
-from userllm.run.studies import question_of
 from userllm.run.study_plan import read_plan
 from userllm.run.whole import CURVE
 
@@ -137,7 +137,9 @@ def introduction(study: str, target: Path) -> str:
     seconds = sum(read_status(result.folder).get("seconds") or 0.0 for result in results)
     data = sorted({result.environment["data_name"] for result in results})
     files = (folder / "study" / f"{study}.yaml" for folder in config_folders())
-    question = next((question_of(file) for file in files if file.is_file()), f"The study {study}.")
+    question = next(
+        (first_comment(file) for file in files if file.is_file()), f"The study {study}."
+    )
     lines = [
         f"# {target.name}",
         "",

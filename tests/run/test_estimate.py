@@ -10,7 +10,8 @@ from userllm.config import Composer, conf_dir, load
 from userllm.run.bills import bills
 from userllm.run.estimate import estimate
 from userllm.run.launch import execute
-from userllm.run.studies import cpu_rate, question_of, study_table
+from userllm.run.listing import first_comment
+from userllm.run.studies import cpu_rate, study_table
 
 pytestmark = pytest.mark.whole
 
@@ -156,7 +157,7 @@ def test_the_bill_of_a_search_is_that_of_all_its_trials(told):
 
 def test_every_study_asks_a_question_in_one_line():
     for file in (conf_dir() / "study").glob("*.yaml"):
-        assert question_of(file).endswith(("?", "?)", ")?", ".")), file
+        assert first_comment(file).endswith(("?", "?)", ")?", ".")), file
 
 
 def test_the_list_is_made_once_and_then_read(monkeypatch):

@@ -29,9 +29,9 @@ from userllm.report.results import load
 from userllm.report.terminal import wide_console
 from userllm.run import tracking
 from userllm.run.folder import RunFolder, slug
+from userllm.run.listing import first_comment
 from userllm.run.made_from import refuse_remade
 from userllm.run.reference import find_runs
-from userllm.run.studies import question_of
 
 OPTIONAL = ("accuracy_vs_*", "gates_by_block.*", "slices.csv")
 """Names of the files that a report may have or not."""
@@ -110,7 +110,7 @@ def _question(words: list[str]) -> str | None:
     if len(words) > 1:
         return None
     files = (folder / "study" / f"{words[0]}.yaml" for folder in config_folders())
-    return next((question_of(file) for file in files if file.is_file()), None)
+    return next((first_comment(file) for file in files if file.is_file()), None)
 
 
 def write_all(files: Mapping[str, bytes], target: Path) -> None:

@@ -33,10 +33,7 @@ def refuse_remade(folder: Path) -> None:
     Raises:
         UserError: Naming the earlier run, what it was and what it is.
     """
-    if not (folder / FILE).is_file():
-        return
-    for name, was in json.loads((folder / FILE).read_text(encoding="utf-8")).items():
-        earlier = Path(os.path.normpath(folder / name))
+    for earlier, was in _earlier(folder).items():
         now = _content(earlier)
         if was and now and was != now:
             raise UserError(
@@ -54,15 +51,21 @@ def refuse_stale(folder: Path) -> None:
         UserError: Naming what has changed.
     """
     refuse_remade(folder)
-    if not (folder / FILE).is_file():
-        return
-    for name in json.loads((folder / FILE).read_text(encoding="utf-8")):
-        earlier = Path(os.path.normpath(folder / name))
+    for earlier in _earlier(folder):
         if earlier.parent.name == "prepare":
             # Imported here: a list of runs starts without what reads data.
             from userllm.run.sources import refuse_changed
 
             refuse_changed(earlier)
+
+
+def _earlier(folder: Path) -> dict[Path, str | None]:
+    """Return the earlier runs that a run began with, and what they were then."""
+    try:
+        noted = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return {Path(os.path.normpath(folder / name)): was for name, was in noted.items()}
 
 
 def _content(run: Path) -> str | None:

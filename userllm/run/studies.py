@@ -21,6 +21,7 @@ from userllm.data.download import cache_dir
 from userllm.errors import UserError
 from userllm.report import units
 from userllm.run.folder import write_text
+from userllm.run.listing import first_comment
 from userllm.schema import VERBS
 
 H100 = 989e12
@@ -81,15 +82,8 @@ def study_table(files: dict[str, Path]) -> Table:
     fingerprint = _fingerprint()
     for study, file in sorted(files.items()):
         told = _kept(study, file, fingerprint)
-        table.add_row(study, escape(question_of(file)), *_cells(told, rate, _over(study, file)))
+        table.add_row(study, escape(first_comment(file)), *_cells(told, rate, _over(study, file)))
     return table
-
-
-def question_of(file: Path) -> str:
-    """Return what a study asks: the comment line behind its command."""
-    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line[:2] == "# "]
-    asked = (line[2:] for line in lines if not line.startswith(("# @", "# userllm ")))
-    return next(asked, "")
 
 
 def verb_of(file: Path) -> str:
