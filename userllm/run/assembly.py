@@ -202,22 +202,24 @@ def _encoder_run(cfg: DictConfig, choices: Mapping[str, str]) -> Path | None:
             f"split={cfg.split} it may have seen events that are asked about. Type "
             f"split={split}, or encoder.checkpoint=auto"
         )
-    _refuse_another(reference, config.encoder, cfg.encoder)
+    _refuse_other_settings(reference, config.encoder, cfg.encoder)
     return run
 
 
-def _refuse_another(reference: str, was: DictConfig, now: DictConfig) -> None:
+def _refuse_other_settings(reference: str, was: DictConfig, now: DictConfig) -> None:
     """Raise ``UserError`` when a named encoder is another one than the config speaks of."""
     own, here = (
-        {"": node["_target_"].rpartition(".")[2], **dict(leaves(OmegaConf.to_container(node)))}
+        {
+            "encoder": node["_target_"].rpartition(".")[2],
+            **dict(leaves(OmegaConf.to_container(node), "encoder")),
+        }
         for node in (was, now)
     )
-    here.pop("checkpoint")
+    here.pop("encoder.checkpoint")
     keys = sorted(own.keys() | here.keys())
     if other := [key for key in keys if own.get(key) != here.get(key)]:
         said, typed = (
-            ", ".join(f"{f'encoder.{key}'.rstrip('.')}={one.get(key, 'unset')}" for key in other)
-            for one in (own, here)
+            ", ".join(f"{key}={one.get(key, 'unset')}" for key in other) for one in (own, here)
         )
         raise UserError(
             f"encoder.checkpoint={reference} was pretrained with {said}; found {typed}. Type the "

@@ -85,12 +85,7 @@ def execute(
         with terminable(), hold(folder.path, wait=wait or is_helper()):
             if config.get("group"):
                 record_member(runs, config.group, folder.path)
-            if verb == "prepare" and folder.state == "finished":
-                # Imported here: others start without what reads data.
-                from userllm.run.sources import refuse_changed
-
-                refuse_changed(folder.path)
-            if folder.state == "finished" and verb in TRAINED:
+            if folder.state == "finished":
                 refuse_stale(folder.path)
             if folder.state == "finished" and verb not in ALWAYS and _is_whole(folder):
                 level = logging.DEBUG if wait else logging.INFO

@@ -47,16 +47,19 @@ def refuse_remade(folder: Path) -> None:
 def refuse_stale(folder: Path) -> None:
     """Refuse a finished run as :func:`refuse_remade` does, or where files of its data have changed.
 
+    Args:
+        folder: The run's; that of a corpus, too.
+
     Raises:
         UserError: Naming what has changed.
     """
     refuse_remade(folder)
-    for earlier in _earlier(folder):
-        if earlier.parent.name == "prepare":
+    for run in (folder, *_earlier(folder)):
+        if run.parent.name == "prepare":
             # Imported here: a list of runs starts without what reads data.
             from userllm.run.sources import refuse_changed
 
-            refuse_changed(earlier)
+            refuse_changed(run)
 
 
 def _earlier(folder: Path) -> dict[Path, str | None]:
