@@ -114,6 +114,7 @@ def test_checkpoint_is_a_key_of_the_encoder_in_contextualize_only():
         ("contextualize", "history=-3", "expected at least 1, got -3"),
         ("pretrain", "training.warmup=3", "expected 0 to 1, got 3"),
         ("pretrain", "training.validate_every=0", "expected at least 1, got 0"),
+        ("pretrain", "training.steps=0", "expected at least 1, got 0"),
         ("benchmark", "answer_tokens=0", "expected at least 1, got 0"),
     ],
 )

@@ -13,7 +13,7 @@ from typing import Any, get_args, get_type_hints
 from userllm.build import locate
 from userllm.errors import UserError
 from userllm.hints import describe, fits
-from userllm.schema import BOUNDS, EXTRA_KEYS, VERBS
+from userllm.schema import BOUNDS, BOUNDS_OF, EXTRA_KEYS, VERBS
 
 MISSING = "???"
 """OmegaConf's mark for a value that the user has to give."""
@@ -26,12 +26,13 @@ HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 
 def find_problems(verb: str, config: dict[str, Any]) -> list[str]:
     """Return one readable line per mistake in a resolved config; empty when it can run."""
-    return [*_Checker(verb).fields("", config, VERBS[verb], complete=True), *_out_of_bounds(config)]
+    checked = _Checker(verb).fields("", config, VERBS[verb], complete=True)
+    return [*checked, *_out_of_bounds(verb, config)]
 
 
-def _out_of_bounds(config: dict[str, Any]) -> Iterator[str]:
+def _out_of_bounds(verb: str, config: dict[str, Any]) -> Iterator[str]:
     """Yield the numbers that are too small or too large."""
-    for key, (least, most) in BOUNDS.items():
+    for key, (least, most) in {**BOUNDS, **BOUNDS_OF.get(verb, {})}.items():
         value: Any = config
         for word in key.split("."):
             value = value.get(word) if isinstance(value, dict) else None

@@ -259,6 +259,9 @@ BOUNDS: dict[str, tuple[float, float]] = {
 }
 """Keys to the least and the most that they may be, where nobody else says so in time."""
 
+BOUNDS_OF: dict[str, dict[str, tuple[float, float]]] = {"pretrain": {"training.steps": (1, inf)}}
+"""What one verb has otherwise: an encoder that learns nothing is ``method=xattn_random``."""
+
 
 def says_nothing(key: str, value: Any) -> bool:
     """Return whether a key has the value that runs without it have."""

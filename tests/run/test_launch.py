@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -173,6 +174,15 @@ def test_a_full_disk_is_a_readable_error_wherever_it_shows(tmp_path):
     state, message, code = diagnose(caught.value, tmp_path / "runs" / "a")
     assert (state, code) == ("failed", 2)
     assert str(tmp_path / "runs" / "a") in message
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_place_that_may_not_be_written_is_named_with_what_to_type(number, tmp_path):
+    failure = OSError(number, os.strerror(number), tmp_path / "runs")
+    state, message, code = diagnose(failure, tmp_path)
+    assert (state, code) == ("failed", 2)
+    assert message.startswith(f"{tmp_path / 'runs'}: {os.strerror(number)}")
+    assert "paths.runs" in message
 
 
 def test_lightnings_way_of_passing_ctrl_c_on_is_an_interruption(tmp_path):

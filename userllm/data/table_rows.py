@@ -58,6 +58,7 @@ def as_events(values: pl.DataFrame, form: TimeForm) -> Events:
     Raises:
         UserError: A column is of a type that cannot be read.
     """
+    _refuse_nested(values)
     instants, times = since_1970(values[TIMESTAMP], form)
     typed = values.with_columns(
         *(_ids(values[name]) for name in (USER, ITEM)),
@@ -82,6 +83,15 @@ def as_events(values: pl.DataFrame, form: TimeForm) -> Events:
                 first = BadRow(row, f"{why}, found {values[column][row]!r}")
         good &= ~bad
     return Events(typed.filter(good), times, skipped, first)
+
+
+def _refuse_nested(values: pl.DataFrame) -> None:
+    """Refuse values that hold others, but for lists of categories."""
+    for name, kind in values.schema.items():
+        simple = kind.inner if name == CATEGORIES and isinstance(kind, pl.List) else kind
+        if simple.is_nested():
+            expected = "text or lists of text" if name == CATEGORIES else "one value a row"
+            raise UserError(f"column '{name}': expected {expected}, found {kind}")
 
 
 def _checks(

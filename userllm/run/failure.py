@@ -21,6 +21,7 @@ AGAIN_SECONDS = 0.05
 """Until a signal that came in a finalizer is given again."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FULL_WORDS = ("No space left on device", "Disk quota exceeded", "PytorchStreamWriter failed")
 
 
@@ -85,6 +86,8 @@ def diagnose(failure: BaseException, folder: Path) -> tuple[str, str, int]:
     if full := next((error for error in chain if _is_disk_full(error)), None):
         named = getattr(full, "filename", None)
         return "failed", _disk_full(Path(os.fsdecode(named)) if named else folder), BAD_INPUT
+    if isinstance(failure, OSError) and failure.errno in _DENIED and failure.filename:
+        return "failed", _denied(failure), BAD_INPUT
     if isinstance(failure, UserError):
         code = failure.exit_code if isinstance(failure, StageError) else BAD_INPUT
         return "failed", str(failure), code
@@ -112,6 +115,13 @@ def _is_disk_full(error: BaseException) -> bool:
         return True
     # PyTorch, Arrow and Polars write in native code and keep only the words.
     return any(words in str(error) for words in _FULL_WORDS)
+
+
+def _denied(error: OSError) -> str:
+    return (
+        f"{os.fsdecode(error.filename)}: {error.strerror}; use an account that may, or choose "
+        "another place (paths.runs, paths.reports, paths.cache, data.dir or data.path)"
+    )
 
 
 def _disk_full(folder: Path) -> str:
