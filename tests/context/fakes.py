@@ -66,7 +66,9 @@ class BagEncoder(nn.Module):
         """Return no preference among the real items."""
         return F.pad(torch.zeros(ITEMS), (3, 0), value=-torch.inf)
 
-    def item_scores(self, state_BE: Tensor, events: EventBatch) -> Tensor:
+    def item_scores(
+        self, state_BE: Tensor, events: EventBatch, answer_B: Tensor | None = None
+    ) -> Tensor:
         """Return one score per item id."""
         return F.linear(state_BE, self.item_table, self.item_bias)
 

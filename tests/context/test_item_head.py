@@ -22,7 +22,9 @@ from userllm.run.question_work import Asking, append_flops, stored_bytes
 class SeenEncoder(BagEncoder):
     """Ranks by more than its state: what a user has seen comes first."""
 
-    def item_scores(self, state_BE: Tensor, events: EventBatch) -> Tensor:
+    def item_scores(
+        self, state_BE: Tensor, events: EventBatch, answer_B: Tensor | None = None
+    ) -> Tensor:
         """Return one score per item id."""
         scores_BI = super().item_scores(state_BE, events)
         seen_BL = events.mask.to(scores_BI.dtype)
@@ -58,6 +60,25 @@ def test_a_whole_run_starts_there_too_with_counts(tmp_path: Path) -> None:
         by_state = encoder.heads.item_scores(state_BE)[:, FIRST_ID:]
     torch.testing.assert_close(scores, expected)
     assert not torch.allclose(scores, by_state)
+
+
+def test_training_alone_leaves_the_answer_out_of_what_was_counted(tmp_path: Path) -> None:
+    words = ["methods=['context=cross_attention']", f"paths.runs={tmp_path}"]
+    shared = "'size.users=60 transitions@encoder.transitions=counted task=next_item'"
+    cfg = load("benchmark", [*words, f"shared={shared}"]).config
+    (one,) = enter(entries(cfg)[0], cfg, torch.device("cpu"))
+    batch = one.exam.reader(one.asked.users[:8], one.asked.cuts[:8])
+    given, encoder = [], one.model.encoder
+    scores = encoder.item_scores
+    encoder.item_scores = lambda state, events, answer=None: (
+        given.append(answer) or scores(state, events, answer)
+    )
+    one.exam.loss(one.model, batch)
+    one.exam.answer(one.model, batch)
+    corpus = one.exam.material.corpus
+    ids = corpus.features["item"][corpus.offsets[one.asked.users[:8]] + one.asked.cuts[:8]]
+    assert given[0].tolist() == ids.tolist()
+    assert given[1] is None
 
 
 def test_scoring_what_the_head_starts_from_is_counted() -> None:

@@ -63,6 +63,29 @@ def test_what_comes_after_the_training_events_is_not_counted(name, corpus):
     assert torch.equal(transitions_of(changed, split).share_IK, whole.share_IK)
 
 
+@pytest.mark.parametrize("window", [1, 3, 20])
+def test_for_what_learns_a_question_is_asked_as_if_its_answer_had_not_been_counted(
+    window, corpus, gather
+):
+    split = corpus.split("leave_last_out")
+    whole = transitions_of(corpus, split, window=window, last=20)
+    zeros = torch.zeros(1, corpus.vocabulary.sizes["item"])
+    differ = 0
+    for user in np.flatnonzero(split.train_end > 2)[:20]:
+        cut = split.train_end[user] - 1
+        # The answer is the last event that is counted.
+        without = replace(
+            split, train_end=split.train_end - (np.arange(len(split.train_end)) == user)
+        )
+        events = gather(np.array([user]), np.array([cut]), 12)
+        answer = torch.tensor([int(corpus.features["item"][corpus.offsets[user] + cut])])
+        asked = whole.add(zeros, events, answer)
+        expected = transitions_of(corpus, without, window=window, last=20).add(zeros, events)
+        torch.testing.assert_close(asked, expected)
+        differ += not torch.allclose(asked, whole.add(zeros, events))
+    assert differ > 10
+
+
 def test_an_encoder_ranks_with_them_and_learns_without(make_encoder, corpus, events):
     counts = Transitions(**SETTINGS, followers=50)
     plain = make_encoder(corpus.vocabulary).eval()

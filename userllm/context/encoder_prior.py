@@ -27,7 +27,8 @@ class EncoderPrior(nn.Module):
     spelled answers what `encoder_skip` is to the item head.
 
     The encoder was pretrained on the training events, so it ranks the answers of training questions
-    better than those of a test; what is learned is to trust it more than new users warrant.
+    a little better than those of a test, although its counts leave these answers out; what is
+    learned is to trust it somewhat more than new users warrant.
 
     Source: ours, beyond the paper; a product of experts (Hinton 2002) whose choice between copying
     and writing is that of pointer networks (See et al., arXiv 1704.04368).

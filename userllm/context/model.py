@@ -97,14 +97,20 @@ class UserLLM(nn.Module):
         context.attach(lm)
         self.memory.attach(lm)
 
-    def read_user(self, events: EventBatch) -> UserMemory | None:
-        """Return what the context reads of a batch of histories; None where it reads nothing."""
+    def read_user(self, events: EventBatch, answer_B: Tensor | None = None) -> UserMemory | None:
+        """Return what the context reads of a batch of histories; None where it reads nothing.
+
+        Args:
+            events: The histories.
+            answer_B: See ``UserEncoder.item_scores``: where one learns to name the next item.
+        """
         if self.encoder is None:
             return self.context.compress(None, events)
         encoded = last_vectors(self.encoder(events), self.context.memory_events)
         read = self.context.compress(self.memory(encoded, events, self.encoder), events)
         if self.start is not None and read is not None:
-            read.scores_BI = self.encoder.item_scores(encoded.state_for(self.start), events).float()
+            state_BE = encoded.state_for(self.start)
+            read.scores_BI = self.encoder.item_scores(state_BE, events, answer_B).float()
         return read
 
     @property

@@ -162,17 +162,22 @@ class AutoregressiveEncoder(nn.Module):
             shift = self.repeat.shift(item_BL, layout.user_R, layout.position_R)
         return self.heads.loss(self._states(inputs, layout), targets, shift)
 
-    def item_scores(self, state_BE: Tensor, events: EventBatch) -> Tensor:
+    def item_scores(
+        self, state_BE: Tensor, events: EventBatch, answer_B: Tensor | None = None
+    ) -> Tensor:
         """Return one score per item id [B, I+3] as the next item; -inf for the special ids.
 
         Args:
             state_BE: States after the events.
             events: What was read.
+            answer_B: See ``Transitions.add``.
         """
         scores_BI = self.heads.item_scores(state_BE)
         if self.repeat is not None:
             scores_BI = self.repeat.add(scores_BI, events)
-        return scores_BI if self.transitions is None else self.transitions.add(scores_BI, events)
+        if self.transitions is None:
+            return scores_BI
+        return self.transitions.add(scores_BI, events, answer_B)
 
     def vectors(self, events: Count) -> Count:
         """Return one vector per event."""

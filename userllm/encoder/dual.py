@@ -151,15 +151,20 @@ class DualEncoder(nn.Module):
         known_R = item_R >= FIRST_ID
         return self.contrast.loss(state_RE[known_R], item_R[known_R], self.label)
 
-    def item_scores(self, state_BE: Tensor, events: EventBatch) -> Tensor:
+    def item_scores(
+        self, state_BE: Tensor, events: EventBatch, answer_B: Tensor | None = None
+    ) -> Tensor:
         """Return one score per item id [B, I+3] as the next item; -inf for the special ids.
 
         Args:
             state_BE: States of the events.
             events: What was read.
+            answer_B: See ``Transitions.add``.
         """
         scores_BI = F.linear(state_BE, self.item_table, self.item_bias)
-        return scores_BI if self.transitions is None else self.transitions.add(scores_BI, events)
+        if self.transitions is None:
+            return scores_BI
+        return self.transitions.add(scores_BI, events, answer_B)
 
     def vectors(self, events: Count) -> Count:
         """Return the fixed number of vectors, and none for no events."""

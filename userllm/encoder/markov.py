@@ -39,7 +39,7 @@ class WindowedMarkov:
     def fit(self, corpus: Corpus, split: Split) -> Self:
         """Count the pairs among the training events of each user."""
         self.gather = HistoryGather(corpus)
-        self.follows_II = shares_of_followers(corpus, split, self.window)
+        self.follows_II, _ = shares_of_followers(corpus, split, self.window)
         return self
 
     def scores(self, users: Ids, ends: Ids) -> Tensor:

@@ -140,17 +140,22 @@ class MaskedEncoder(nn.Module):
             shift = self.repeat.shift(item_BL, user_M, torch.full_like(user_M, item_BL.shape[1]))
         return self.heads.loss(state_RE[is_masked_R], targets, shift)
 
-    def item_scores(self, state_BE: Tensor, events: EventBatch) -> Tensor:
+    def item_scores(
+        self, state_BE: Tensor, events: EventBatch, answer_B: Tensor | None = None
+    ) -> Tensor:
         """Return one score per item id [B, I+3] as the next item; -inf for the special ids.
 
         Args:
             state_BE: States of the mask behind the events.
             events: What was read.
+            answer_B: See ``Transitions.add``.
         """
         scores_BI = self.heads.item_scores(state_BE)
         if self.repeat is not None:
             scores_BI = self.repeat.add(scores_BI, events)
-        return scores_BI if self.transitions is None else self.transitions.add(scores_BI, events)
+        if self.transitions is None:
+            return scores_BI
+        return self.transitions.add(scores_BI, events, answer_B)
 
     def vectors(self, events: Count) -> Count:
         """Return one vector per event."""

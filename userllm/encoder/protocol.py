@@ -54,10 +54,14 @@ class UserEncoder(Protocol):
     def pretraining_loss(self, events: EventBatch) -> Tensor:
         """Return the loss of a batch of windows of at most ``max_events + 1`` events."""
 
-    def item_scores(self, state_BE: Tensor, events: EventBatch) -> Tensor:
+    def item_scores(
+        self, state_BE: Tensor, events: EventBatch, answer_B: Tensor | None = None
+    ) -> Tensor:
         """Return one score per item id [B, I+3] as the next item; -inf for the special ids.
 
         Args:
             state_BE: States of the events.
             events: What was read.
+            answer_B: Ids of the true next items, given where something learns from the scores: of
+                what is counted, they leave out what the questions themselves added.
         """

@@ -14,6 +14,7 @@ from torch import Tensor
 from userllm.context.model import UserLLM
 from userllm.cost.flops import Count
 from userllm.data.progress import track
+from userllm.data.vocabulary import FIRST_ID
 from userllm.metric.ranking import rank_of_target
 from userllm.task.answers import AnswerTokens
 from userllm.task.batch import Material, QuestionBatch, QuestionReader
@@ -61,7 +62,9 @@ class RankingExam:
 
     def loss(self, model: UserLLM, batch: QuestionBatch) -> Tensor:
         """Return the scorer's loss."""
-        return self.ranker.loss(model, model.read_user(batch.events), batch.prompt, batch.labels_B)
+        is_item = self.item_head is not None or self.encoder_prior
+        memory = model.read_user(batch.events, batch.labels_B + FIRST_ID if is_item else None)
+        return self.ranker.loss(model, memory, batch.prompt, batch.labels_B)
 
     def training_lengths(self, labels_B: Ints) -> tuple[Count, Count]:
         """Return what the scorer reads and computes."""

@@ -5,6 +5,7 @@ Shape suffixes: B batch, L events, S events that vote, I item ids incl. 3 specia
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor, nn
 
@@ -23,9 +24,9 @@ class Transitions(nn.Module):
     States generalize and counts remember: together they rank better than either.
 
     Counted from training events alone whenever an encoder is made or loaded, so no checkpoint holds
-    them; nothing of it is learned. The pretraining loss is that of the states alone: every pair of
-    a training window is among the counts, so states that learned beside them would trust them too
-    much.
+    them; nothing of it is learned. Every pair of a training window is among the counts, so what
+    learns beside them as they are trusts them too much. The pretraining loss is that of the states
+    alone, and what learns behind the ranking leaves each question's own answer out of the counts.
 
     Source: ours, beyond the paper; the counts are those of `WindowedMarkov`, and scores of both are
     added as in Fossil (arXiv 1609.09152).
@@ -41,6 +42,7 @@ class Transitions(nn.Module):
 
     follower_IK: Tensor
     share_IK: Tensor
+    total_I: Tensor
 
     def __init__(
         self, *, window: int, last: int, decay: float, weight: float, floor: float, followers: int
@@ -50,10 +52,11 @@ class Transitions(nn.Module):
         self.weight, self.floor, self.followers = weight, floor, followers
         self.register_buffer("follower_IK", torch.empty(0, 0, dtype=torch.int32), persistent=False)
         self.register_buffer("share_IK", torch.empty(0, 0), persistent=False)
+        self.register_buffer("total_I", torch.empty(0), persistent=False)
 
     def fit(self, corpus: Corpus, split: Split) -> None:
         """Count the pairs among the training events of each user."""
-        shares_II = shares_of_followers(corpus, split, self.window)
+        shares_II, total_I = shares_of_followers(corpus, split, self.window)
         items = shares_II.shape[0]
         shape = (items, min(self.followers, items))
         follower_IK, share_IK = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
@@ -66,24 +69,40 @@ class Transitions(nn.Module):
         device = self.share_IK.device
         self.follower_IK = torch.from_numpy(follower_IK).to(device)
         self.share_IK = torch.from_numpy(share_IK).to(device)
+        self.total_I = torch.from_numpy(total_I.astype(np.float32)).to(device)
 
-    def add(self, scores_BI: Tensor, events: EventBatch) -> Tensor:
+    def add(self, scores_BI: Tensor, events: EventBatch, answer_B: Tensor | None = None) -> Tensor:
         """Return the scores of the next item with what the counts say of it.
 
         Args:
             scores_BI: The encoder's own.
             events: What it read.
+            answer_B: Ids of the items that came next, of training questions: their pairs with the
+                events are left out. None counts all.
         """
         age_BL = events.mask.flip(1).cumsum(dim=1).flip(1) - 1
         row_S, place_S = (events.mask & (age_BL < self.last)).nonzero(as_tuple=True)
-        vote_S = self.decay ** age_BL[row_S, place_S].float()
-        item_S = events.features[ITEM_FEATURE][row_S, place_S]
+        age_S, item_S = age_BL[row_S, place_S], events.features[ITEM_FEATURE][row_S, place_S]
+        vote_S, share_SK = self.decay ** age_S.float(), self.share_IK[item_S]
+        if answer_B is not None:
+            share_SK = self._without(answer_B[row_S], row_S, item_S, age_S)
         total_B = vote_S.new_zeros(len(scores_BI)).index_add_(0, row_S, vote_S)
-        given_SK = (vote_S / total_B[row_S])[:, None] * self.share_IK[item_S]
+        given_SK = (vote_S / total_B[row_S])[:, None] * share_SK
         place_SK = (self.follower_IK[item_S].long(), row_S[:, None].expand_as(given_SK))
         prob_BI = torch.zeros_like(scores_BI, dtype=torch.float32)
         prob_BI.index_put_(place_SK[::-1], given_SK, accumulate=True)
         return scores_BI + self.weight * (prob_BI + self.floor).log().to(scores_BI.dtype)
+
+    def _without(self, answer_S: Tensor, row_S: Tensor, item_S: Tensor, age_S: Tensor) -> Tensor:
+        """Return the shares [S, K] as if the events' own pairs with the answer were not counted."""
+        is_near_S = age_S < self.window
+        is_same_SS = (row_S[:, None] == row_S) & (item_S[:, None] == item_S)
+        own_S = (is_same_SS & is_near_S).sum(dim=1)
+        total_S = self.total_I[item_S]
+        is_answer_SK = self.follower_IK[item_S] == answer_S[:, None]
+        count_SK = self.share_IK[item_S] * total_S[:, None] - is_answer_SK * own_S[:, None]
+        # Rounding may leave a little less than nothing.
+        return count_SK.clamp(min=0) / (total_S - own_S).clamp(min=1)[:, None]
 
 
 def fit_transitions(encoder: object, corpus: Corpus, split: str) -> None:
@@ -99,8 +118,10 @@ def fit_transitions(encoder: object, corpus: Corpus, split: str) -> None:
         transitions.fit(corpus, corpus.split(split))
 
 
-def shares_of_followers(corpus: Corpus, split: Split, window: int) -> sparse.csr_array:
-    """Return the share of each item among all that follow an item, [I+3, I+3].
+def shares_of_followers(
+    corpus: Corpus, split: Split, window: int
+) -> tuple[sparse.csr_array, NDArray[np.float64]]:
+    """Return the share of each item among all that follow an item [I+3, I+3], and their number.
 
     Args:
         corpus: The data.
@@ -116,4 +137,5 @@ def shares_of_followers(corpus: Corpus, split: Split, window: int) -> sparse.csr
         pair = (items[:-distance][same], items[distance:][same])
         counts_II += sparse.csr_array((np.ones(int(same.sum())), pair), shape=(size, size))
     total_I = counts_II.sum(axis=1)
-    return sparse.csr_array(sparse.diags_array(1.0 / np.maximum(total_I, 1.0)) @ counts_II)
+    shares_II = sparse.csr_array(sparse.diags_array(1.0 / np.maximum(total_I, 1.0)) @ counts_II)
+    return shares_II, total_I
