@@ -46,6 +46,9 @@ def test_a_model_folder_loads_what_was_saved(tmp_path: Path) -> None:
     ids = torch.tensor([[5, 6, 7]])
     assert torch.equal(again.model(input_ids=ids).logits, loaded.model(input_ids=ids).logits)
     assert again.source["origin"] == "folder"
+    assert from_folder(tmp_path).load().source == again.source
+    TinyLM(width=16, layers=1, heads=2, seed=1).load().model.save_pretrained(tmp_path)
+    assert from_folder(tmp_path).load().source != again.source
 
 
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:

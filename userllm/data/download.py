@@ -21,6 +21,11 @@ from userllm.data.resume import ResumingDownloader
 from userllm.errors import UserError
 
 SECONDS_TO_ANSWER = 10.0
+MODEL_FILES = (
+    *("config.json", "*.safetensors", "*.bin"),
+    *("tokenizer*", "vocab*", "merges.txt", "*.model", "special_tokens*", "chat_template*"),
+)
+"""What decides the outputs of a Hugging Face model in a folder."""
 
 
 def cache_dir(cache: str | None) -> Path:
@@ -43,6 +48,13 @@ def sha256(path: Path) -> str:
     """Return the sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def model_digest(folder: Path) -> str:
+    """Return one sha256 of a Hugging Face model's weights, configuration and tokenizer."""
+    found = sorted({path for pattern in MODEL_FILES for path in folder.glob(pattern)})
+    hashes = "".join(f"{path.name} {sha256(path)}\n" for path in found)
+    return hashlib.sha256(hashes.encode()).hexdigest()
 
 
 def check_sha256(path: Path, expected: str, remedy: str) -> None:

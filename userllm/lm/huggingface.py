@@ -7,6 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from userllm.data.download import model_digest
 from userllm.errors import UserError
 from userllm.lm.outline import known_config, without_weights
 from userllm.lm.protocol import LoadedLM
@@ -60,10 +61,13 @@ class HuggingFaceLM:
                 "machine can reach or a folder with a causal language model. Offline, use "
                 "lm=smollm2_135m or lm=tiny."
             ) from error
+        is_folder = folder.is_dir()
+        commit = getattr(model.config, "_commit_hash", None) or self.revision
         source = {
             "name": self.model if place == self.model else folder.name,
-            "origin": "folder" if folder.is_dir() else "hub",
-            "revision": getattr(model.config, "_commit_hash", None) or self.revision,
+            "origin": "folder" if is_folder else "hub",
+            # What is saved there later may be another model.
+            "revision": f"sha256:{model_digest(folder)}" if is_folder else commit,
         }
         return LoadedLM(model.eval(), tokenizer, source)
 

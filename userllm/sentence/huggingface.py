@@ -3,7 +3,6 @@
 Shape suffixes: N texts, W sentence width.
 """
 
-import hashlib
 import json
 from functools import cached_property
 from pathlib import Path
@@ -14,13 +13,12 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from userllm.data.download import cache_dir, sha256
+from userllm.data.download import cache_dir, model_digest
 from userllm.errors import UserError
 from userllm.sentence.pooled import PooledModel, Pooling
 from userllm.sentence.store import stored_vectors
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-FILES = ("config.json", "*.safetensors", "*.bin", "tokenizer*", "vocab*", "merges.txt", "*.model")
 
 
 class HuggingFaceSentence:
@@ -83,9 +81,7 @@ class HuggingFaceSentence:
         if self.folder is None:
             weights: Any = [self.model, getattr(self._config, "_commit_hash", self.revision)]
         else:
-            found = sorted({path for pattern in FILES for path in self.folder.glob(pattern)})
-            hashes = "".join(f"{path.name} {sha256(path)}\n" for path in found)
-            weights = hashlib.sha256(hashes.encode()).hexdigest()
+            weights = model_digest(self.folder)
         how = [self.pooling, self.normalize, self.prefix, self.max_tokens, self.dtype]
         return json.dumps([weights, *how])
 
