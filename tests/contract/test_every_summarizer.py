@@ -70,5 +70,6 @@ def test_users_at_one_cut_have_summaries_of_their_own(tmp_path: Path) -> None:
 
 def test_its_cost_says_what_was_written_and_found(tmp_path: Path, option) -> None:
     summaries = make(option).open(histories(tmp_path / "corpus"))
-    summaries.prepare(np.array([0]), np.array([EVENTS - 1]))
-    assert set(summaries.cost()) == {"written", "cached", "seconds", "flops_per_summary"}
+    asked = np.array([0]), np.array([EVENTS - 1])
+    summaries.prepare(*asked)
+    assert set(summaries.cost(*asked)) == {"written", "cached", "seconds", "flops_per_summary"}

@@ -76,9 +76,24 @@ def test_two_runs_write_each_summary_once_and_read_the_same(open_summaries, aske
     texts = first.texts(ALL, CUTS)
     assert second.texts(ALL, CUTS) == texts
     assert len(asked) == USERS
-    assert first.cost()["written"] == second.cost()["cached"] == USERS
-    assert second.cost()["written"] == second.cost()["seconds"] == 0
-    assert first.cost()["flops_per_summary"] == second.cost()["flops_per_summary"] > 0
+    assert first.cost(ALL, CUTS)["written"] == second.cost(ALL, CUTS)["cached"] == USERS
+    assert second.cost(ALL, CUTS)["written"] == second.cost(ALL, CUTS)["seconds"] == 0
+    assert (
+        first.cost(ALL, CUTS)["flops_per_summary"]
+        == second.cost(ALL, CUTS)["flops_per_summary"]
+        > 0
+    )
+
+
+def test_what_a_summary_costs_is_that_of_the_questions_whatever_training_asked(
+    open_summaries,
+) -> None:
+    summaries = open_summaries()
+    summaries.prepare(ALL, CUTS)
+    alone = summaries.cost(ALL, CUTS)["flops_per_summary"]
+    summaries.prepare(ALL, CUTS - 10)
+    assert summaries.cost(ALL, CUTS)["flops_per_summary"] == alone
+    assert summaries.cost(ALL, CUTS - 10)["flops_per_summary"] != alone
 
 
 def test_cuts_between_two_refreshes_share_a_summary(open_summaries, asked) -> None:
@@ -119,7 +134,10 @@ def test_what_an_interrupted_run_wrote_is_kept(open_summaries, monkeypatch, tmp_
     monkeypatch.setattr(GreedyWriter, "__call__", write)
     summaries = open_summaries()
     summaries.prepare(ALL, CUTS)
-    assert (summaries.cost()["cached"], summaries.cost()["written"]) == (4, USERS - 4)
+    assert (summaries.cost(ALL, CUTS)["cached"], summaries.cost(ALL, CUTS)["written"]) == (
+        4,
+        USERS - 4,
+    )
 
 
 def test_a_file_cut_short_is_written_again(open_summaries, tmp_path: Path) -> None:
@@ -139,7 +157,7 @@ def test_another_writer_or_instruction_never_finds_the_old_summaries(open_summar
     ):
         summaries = open_summaries(**changes)
         summaries.prepare(ALL, CUTS)
-        assert summaries.cost()["cached"] == 0
+        assert summaries.cost(ALL, CUTS)["cached"] == 0
 
 
 def test_the_language_model_is_let_go_when_everything_is_prepared(open_summaries) -> None:

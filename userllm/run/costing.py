@@ -56,7 +56,7 @@ def measure(
     sample = asked.first(SAMPLE)
     batch = exam.reader(sample.users, sample.cuts)
     lengths = prompt_lengths(exam, batch)
-    written = _summary_cost(assembly)
+    written = _summary_cost(assembly, asked)
     flops = _flops(assembly, exam, lengths, answer_tokens)
     if written:
         flops["summary"] = written["summaries"]["flops_per_summary"]
@@ -82,10 +82,10 @@ def measure(
     }
 
 
-def _summary_cost(assembly: Assembly) -> dict[str, Any]:
+def _summary_cost(assembly: Assembly, asked: Questions) -> dict[str, Any]:
     """Return what the summaries took, for contexts that have some; they are written once."""
     summaries = assembly.material.summaries
-    return {} if summaries is None else {"summaries": summaries.cost()}
+    return {} if summaries is None else {"summaries": summaries.cost(asked.users, asked.cuts)}
 
 
 def _flops(

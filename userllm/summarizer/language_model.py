@@ -89,7 +89,8 @@ class LanguageModelSummaries:
         )
         self.work = writing_work(loaded.model)
         self.known: dict[Pair, str] = {}
-        self.flops: dict[str, float] = {}
+        self.flops: dict[Pair, float] = {}
+        self.keys: set[str] = set()
         self.written, self.seconds = 0, 0.0
 
     def prepare(self, users: Ints, cuts: Ints) -> None:
@@ -105,14 +106,15 @@ class LanguageModelSummaries:
         self._know(pairs)
         return [self.known[pair] for pair in pairs]
 
-    def cost(self) -> dict[str, float]:
-        """Return what the summaries asked for so far took."""
+    def cost(self, users: Ints, cuts: Ints) -> dict[str, float]:
+        """Return what all summaries took so far, and what those of these questions take."""
+        asked = [self.flops[pair] for pair in self._pairs(users, cuts)]
         return asdict(
             SummaryCost(
                 written=self.written,
-                cached=len(self.flops) - self.written,
+                cached=len(self.keys) - self.written,
                 seconds=self.seconds,
-                flops_per_summary=float(np.mean(list(self.flops.values()) or [0.0])),
+                flops_per_summary=float(np.mean(asked)),
             )
         )
 
@@ -139,13 +141,13 @@ class LanguageModelSummaries:
     def _find(self, pair: Pair) -> bool:
         """Take a summary from the disk; return whether it was there."""
         if pair[1] == 0:
-            self.known[pair] = NO_HISTORY
+            self.known[pair], self.flops[pair] = NO_HISTORY, 0.0
             return True
         key = self.store.key(self.history(*pair))
         found = self.store.get(key)
         if found is not None:
-            self.known[pair] = found.text
-            self.flops[key] = self.work.flops(found)
+            self.known[pair], self.flops[pair] = found.text, self.work.flops(found)
+            self.keys.add(key)
         return found is not None
 
     def _write(self, pairs: list[Pair]) -> None:

@@ -19,13 +19,13 @@ NO_HISTORY = "The user has no history yet."
 
 @dataclass(frozen=True)
 class SummaryCost:
-    """What the summaries took that a run used.
+    """What the summaries took that a run used, and what those of some questions take.
 
     Attributes:
         written: How many this run wrote.
         cached: How many it found on disk.
         seconds: Time spent writing them.
-        flops_per_summary: Mean work of writing one, found ones included.
+        flops_per_summary: Mean work of writing the summary of one question, found ones included.
     """
 
     written: int
@@ -45,8 +45,13 @@ class Summaries(Protocol):
         """Return B summaries; each holds events before its cut only."""
         ...
 
-    def cost(self) -> dict[str, float]:
-        """Return what the summaries asked for so far took: a :class:`SummaryCost` as a dict."""
+    def cost(self, users: Ints, cuts: Ints) -> dict[str, float]:
+        """Return a :class:`SummaryCost` as a dict.
+
+        Args:
+            users: Whom the questions are about whose summaries cost ``flops_per_summary``.
+            cuts: Their cuts; :meth:`texts` or :meth:`prepare` had all of them before.
+        """
         ...
 
 
