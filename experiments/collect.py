@@ -24,6 +24,7 @@ from userllm.report import units
 from userllm.report.results import Result
 from userllm.run.folder import read_result, read_status, write_text
 from userllm.run.listing import first_comment
+from userllm.run.made_from import refuse_remade
 from userllm.run.reference import record_member, study_members, study_names
 from userllm.run.study_plan import read_plan
 from userllm.run.whole import CURVE
@@ -83,7 +84,8 @@ def collect(
         limit_mib: Most MiB the copies may take together.
 
     Raises:
-        UserError: There is no such study, a run of it is not finished, or it is too large.
+        UserError: There is no such study, a run of it is not finished or was made from one that
+            came out otherwise since, or it is too large.
     """
     finished = _finished(study, runs, partial=partial)
     names = {folder.name for folder in finished}
@@ -121,9 +123,10 @@ def collect(
 def copy_run(folder: Path, target: Path) -> None:
     """Copy what a published run consists of, and nothing that belongs to a machine."""
     target.mkdir(parents=True)
-    _write(target / "result.json", tidy_result(read_result(folder)))
+    result = read_result(folder)
+    _write(target / "result.json", tidy_result(result))
     _write(target / "status.json", tidy_status(read_status(folder)))
-    users = numbered(pl.read_parquet(folder / "per_user.parquet"))
+    users = numbered(pl.read_parquet(folder / "per_user.parquet"), result["run"]["config"])
     users.write_parquet(target / "per_user.parquet", compression="zstd", compression_level=19)
     curve = folder / CURVE
     if curve.is_file() and curve.stat().st_size <= CURVE_BYTES:
@@ -179,6 +182,8 @@ def _finished(study: str, runs: Path, *, partial: bool) -> list[Path]:
             f"Type userllm sweep study={study} to go on, or --partial to leave them out."
         )
     found = [folder for folder, state in states.items() if state == "finished"]
+    for folder in found:
+        refuse_remade(folder)
     return sorted(found, key=lambda folder: (folder.parent.name, folder.name))
 
 

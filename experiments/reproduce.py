@@ -3,7 +3,8 @@
 Usage: python experiments/reproduce.py STUDY [key=value …] [--set key=value] [--runs FOLDER]
 
 Words choose runs: seed=0, context=none, experiment=…. --set changes a value of every run, such as
-where the data lie or how many threads there are. An interrupted call goes on where it stopped.
+where the data lie or how many threads there are. An interrupted call goes on where it stopped, as
+long as the code is that of the same commit.
 
 Verdicts: equal (to the last digit, user by user), within (the new mean lies in the committed 95 %
 interval), missed. Closed-form costs have no interval and must agree to 0.1 % (without the writing
@@ -17,7 +18,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan
+from math import isnan, nan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -164,6 +165,8 @@ def compare(old: Result, new: Result | None, label: str) -> Iterator[Line]:
     same_data = new is not None and all(
         old.environment[key] == new.environment[key] for key in ("data_name", "data_fingerprint")
     )
+    if new is None and not old.outcomes:
+        yield Line(label, "the run itself", nan, nan, nan, None, "missed", primary=True)
     found = {} if new is None else {tuple(one[k] for k in keys): one for one in new.outcomes}
     for was in old.outcomes:
         now = found.get(tuple(was[key] for key in keys), {}) if same_data else {}

@@ -14,6 +14,7 @@ from userllm.errors import UserError
 from userllm.report.results import Result, Unfinished, lm_origin
 from userllm.report.results import load as load_result
 from userllm.run.launch import execute, stop_if_interrupted
+from userllm.run.manifest import git_state
 
 FORMER = {"pack_weights": "false"}
 """Keys that earlier results lack, with the value that says what these were."""
@@ -31,7 +32,29 @@ def run_again(old: Result, changes: Sequence[str], runs: Path) -> Result | Unfin
     found = load_result(Path(outcome.folder))
     if isinstance(found, Unfinished):
         return found
-    return replace(found, per_user=numbered(found.per_user))
+    if outcome.state == "skipped":
+        refuse_other_code(found)
+    return replace(found, per_user=numbered(found.per_user, found.run["config"]))
+
+
+def refuse_other_code(found: Result) -> None:
+    """Refuse a run that was finished already unless the code of today made it.
+
+    Raises:
+        UserError: It was made by another commit, or by code of no commit.
+    """
+    was, now = found.environment.get("git"), git_state()
+    if was != now or (now is not None and now["dirty"]):
+        raise UserError(
+            f"{found.folder} was finished before, by {_code(was)}; this is {_code(now)}. Expected "
+            "the same. Type --fresh to run all again, or --runs <another folder>"
+        )
+
+
+def _code(git: Mapping[str, Any] | None) -> str:
+    if git is None:
+        return "an installed package"
+    return f"commit {str(git['commit'])[:8]}{' with changes' * git['dirty']}"
 
 
 def again(old: Result, changes: Sequence[str]) -> list[str]:

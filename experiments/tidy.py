@@ -20,6 +20,8 @@ PATHS = {"runs": "runs", "reports": "reports", "cache": None}
 STATUS = ("state", "started", "ended", "seconds", "error")
 NUMBER = r"^\d{1,9}$"
 PLACES = 9
+PUBLIC, OWN = "userllm.data.", "userllm.data.table.Table"
+"""Where the readers of data sets are, and the one of files that are nobody else's."""
 SILENT = ("paths", "logger", "hydra")
 """Keys whose overrides say only where a run went."""
 DATA = "USERLLM_DATA"
@@ -31,13 +33,20 @@ _INSIDE = re.compile(
 )
 
 
-def numbered(per_user: pl.DataFrame) -> pl.DataFrame:
+def numbered(per_user: pl.DataFrame, config: Mapping[str, Any]) -> pl.DataFrame:
     """Return the rows with users numbered in the order of their names, where these are names.
 
-    Short numbers, which data sets give to users that they do not name, stay. Runs that ask the
-    same users of a task agree on the numbers, so that they can still be compared in pairs.
+    Short numbers, which data sets give to users that they do not name, stay, but not those of
+    somebody's own data, which may be customers'. Runs that ask the same users of a task agree on
+    the numbers, so that they can still be compared in pairs.
+
+    Args:
+        per_user: The users of a run.
+        config: Its config.
     """
-    if per_user["user"].str.contains(NUMBER).all():
+    reader = str((config.get("data") or {}).get("_target_", PUBLIC))
+    is_public = reader.startswith(PUBLIC) and reader != OWN
+    if is_public and per_user["user"].str.contains(NUMBER).all():
         return per_user
     place = pl.col("user").rank("dense").over("task").cast(pl.String)
     return per_user.with_columns(user=place.str.zfill(PLACES))

@@ -57,6 +57,22 @@ def test_an_unfinished_run_is_refused_unless_it_may_be_left_out(study, runs, tmp
     assert len(study_members(study / "results", "made_up")) == 4
 
 
+def test_a_run_whose_encoder_was_made_again_and_differs_is_not_kept(study, runs):
+    (run, *_) = (runs / "contextualize").iterdir()
+    encoder = runs / "pretrain" / "mine-s0-0123abcd"
+    encoder.mkdir(parents=True)
+    (run / "made_from.json").write_text(json.dumps({f"../../pretrain/{encoder.name}": "a" * 64}))
+    for weights in ("a" * 64, "b" * 64):
+        result = {"environment": {"encoder_weights": weights}}
+        (encoder / "result.json").write_text(json.dumps(result))
+        if weights[0] == "a":
+            collect("made_up", runs, study)
+    before = sorted(study.rglob("*"))
+    with pytest.raises(UserError, match=f"{run.name} was made from pretrain/{encoder.name}"):
+        collect("made_up", runs, study)
+    assert sorted(study.rglob("*")) == before
+
+
 def test_what_another_machine_ran_is_added(study, runs, tmp_path):
     earlier = [folder.name for folder in study_members(study / "results", "made_up")]
     before = (study / "table.md").read_bytes()
@@ -143,12 +159,16 @@ def test_names_of_users_are_not_kept_and_pairs_are():
     asked = [("review", name) for name in names] + [("next_item", name) for name in names[:2]]
     whole = pl.DataFrame(asked, schema=["task", "user"], orient="row")
     alone = whole.filter(pl.col("task") == "next_item")
-    kept = tidy.numbered(whole)
+    public, own = ({"data": {"_target_": name}} for name in (tidy.PUBLIC + "x.X", tidy.OWN))
+    kept = tidy.numbered(whole, public)
     assert not set(kept["user"]) & set(names)
     # In the order of their names, which decides how users are drawn for intervals.
     assert kept.sort("task", "user")["user"].to_list() == ["000000001", "000000002"] + [
         f"00000000{place}" for place in (1, 2, 3)
     ]
-    assert tidy.numbered(alone)["user"].to_list() == kept["user"].to_list()[3:]
+    assert tidy.numbered(alone, public)["user"].to_list() == kept["user"].to_list()[3:]
     numbers = whole.with_columns(user=pl.Series(["7", "12", "3", "7", "12"]))
-    assert tidy.numbered(numbers).equals(numbers)
+    assert tidy.numbered(numbers, public).equals(numbers)
+    # Numbers of customers are names.
+    for private in (own, {"data": {"_target_": "mine.Reader"}}):
+        assert not set(tidy.numbered(numbers, private)["user"]) & set(numbers["user"])

@@ -15,6 +15,7 @@ from experiments.tables import all_committed, read
 from userllm.config import load
 from userllm.errors import UserError
 from userllm.report.settings import identity
+from userllm.run.launch import Outcome
 
 
 @pytest.fixture
@@ -157,6 +158,37 @@ def test_a_run_is_run_again_on_the_weights_that_it_had(one, origin, pinned, tmp_
     with pytest.raises(InterruptedError) as error:
         run_again(old, [], tmp_path)
     assert ("lm.source=package" in error.value.args[0]) == pinned
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "taken"),
+    [
+        ({"commit": "a" * 40, "dirty": False}, {"commit": "a" * 40, "dirty": False}, True),
+        ({"commit": "a" * 40, "dirty": False}, {"commit": "b" * 40, "dirty": False}, False),
+        ({"commit": "a" * 40, "dirty": True}, {"commit": "a" * 40, "dirty": True}, False),
+        (None, {"commit": "a" * 40, "dirty": False}, False),
+        (None, None, True),
+    ],
+)
+def test_a_run_that_other_code_finished_does_not_speak_for_this(
+    one, was, now, taken, tmp_path, monkeypatch
+):
+    found = replace(one, environment={**one.environment, "git": was})
+    monkeypatch.setattr(rerun, "again", lambda *_: [])
+    monkeypatch.setattr(
+        rerun, "execute", lambda *_, **__: Outcome("contextualize", str(tmp_path), "skipped")
+    )
+    monkeypatch.setattr(rerun, "load_result", lambda _: found)
+    monkeypatch.setattr(rerun, "git_state", lambda: now)
+    if taken:
+        assert run_again(one, [], tmp_path).outcomes == one.outcomes
+    else:
+        with pytest.raises(UserError, match=r"was finished before, by .*--fresh"):
+            run_again(one, [], tmp_path)
+
+
+def test_a_failed_run_without_numbers_is_a_miss(one):
+    assert set(verdicts(replace(one, outcomes=[]), None).values()) == {"missed"}
 
 
 @pytest.mark.parametrize(("shift", "code"), [(0.0, 0), (0.05, 0), (0.5, 1)])
