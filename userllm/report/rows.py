@@ -14,7 +14,7 @@ from userllm.metric.seeds import across_seeds
 from userllm.report.copies import Told, other_costs
 from userllm.report.results import Result
 
-MEASURED = ("latency_ms", "peak_memory_bytes")
+MEASURED = ("latency_ms", "peak_memory_bytes", "training_seconds", "pretraining_seconds")
 """Costs that depend on the machine."""
 _LOWER_IS_BETTER = {"loss", "perplexity", "error", "rmse", "mae"}
 
@@ -203,7 +203,9 @@ def _mean_cost(costs: Sequence[Any]) -> tuple[Any, list[str]]:
     mean |= {key: mean_tree([cost.get(key) for cost in alike]) for key in MEASURED}
     device, threads = places[0]
     said = f"{len(alike)} of {len(costs)} seeds, those on {device} with {threads} threads"
-    return mean, [f"Latency and memory of a row are those of {said}; the others ran elsewhere."]
+    return mean, [
+        f"Latency, memory and time of a row are those of {said}; the others ran elsewhere."
+    ]
 
 
 def _place(cost: Any) -> tuple[str, Any]:
