@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,9 +10,11 @@ from tests.end_to_end.test_contextualize import SMALL, contextualize, result_of,
 from userllm.config import Composer
 from userllm.report.comparison import build_tables
 from userllm.report.results import load
+from userllm.run import contextualize as module
 from userllm.run import pretrain
 from userllm.run.launch import Outcome
 from userllm.run.planned import look_up
+from userllm.training.module import ParameterGroup
 
 pytestmark = pytest.mark.whole
 
@@ -93,6 +96,45 @@ def test_a_run_is_not_taken_for_one_of_an_encoder_that_was_made_again_and_differ
         cell = [*SMALL, *words, f"paths.runs={tmp_path}"]
         (planned,) = look_up(Composer("contextualize"), [cell])
         assert (planned.folder, planned.state) == (folder, "failed")
+
+
+def test_a_second_score_is_not_taken_for_one_of_a_run_that_was_trained_again_and_differs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("context=none", "tuning=lora", "evaluation.users=2", "name=mine")
+    trained = Path(contextualize(tmp_path, *words).folder)
+    score = ("evaluate", tmp_path, f"run={trained}", "evaluation.users=3")
+    assert run(*score).state == "finished"
+    shutil.rmtree(trained)
+    assert contextualize(tmp_path, *words).state == "finished"
+    assert run(*score).state == "skipped"
+    shutil.rmtree(trained)
+    groups = module.parameter_groups
+    monkeypatch.setattr(module, "parameter_groups", lambda cfg, model: faster(groups(cfg, model)))
+    assert contextualize(tmp_path, *words).state == "finished"
+    outcome = run(*score)
+    assert outcome.state == "failed"
+    assert f"was made from contextualize/{trained.name} with learned_weights" in outcome.error
+
+
+def faster(groups: list[ParameterGroup]) -> list[ParameterGroup]:
+    return [{**group, "lr": 10 * group["lr"]} for group in groups]
+
+
+def test_pretraining_counts_the_windows_that_there_were(tmp_path: Path) -> None:
+    words = ["size.users=20", "history=100", "training.steps=3", "threads=1"]
+    (user,) = run_costs(run("pretrain", tmp_path, *words, "training.batch_size=500"))
+    (few,) = run_costs(run("pretrain", tmp_path, *words, "training.batch_size=5"))
+    assert few["training_examples"] == 3 * 5
+    # Not 1,500: an epoch has a window or two of each user.
+    assert 3 * 20 <= user["training_examples"] <= 3 * 3 * 20
+    per_window = [cost["training_flops"] / cost["training_examples"] for cost in (user, few)]
+    assert per_window[0] == pytest.approx(per_window[1], rel=0.5)
+
+
+def run_costs(outcome: Outcome) -> list[dict[str, Any]]:
+    costs = [one["cost"] for one in result_of(outcome)["outcomes"] if one["kind"] == "model"]
+    return [cost for number, cost in enumerate(costs) if cost not in costs[:number]]
 
 
 def test_an_encoder_is_not_taken_for_one_of_a_corpus_that_was_made_again_and_differs(

@@ -62,6 +62,11 @@ class Assembly:
         """The prepared data."""
         return self.material.corpus
 
+    @property
+    def made_from(self) -> list[Path]:
+        """Folders of the runs that it stands on: the data's, and the encoder's where it has one."""
+        return [self.corpus.folder.parent, *filter(None, [self.encoder_run])]
+
     def questions(self, exam: Exam, part: Part, count: int | None = None) -> Questions:
         """Return the first ``count`` questions of a part; None is all."""
         return exam.subject.questions(self.corpus, self.material.split, part).first(count)

@@ -40,8 +40,7 @@ def run(cfg: DictConfig, folder: RunFolder) -> None:
     """Train what ``cfg.tuning`` allows on the task's training questions, then evaluate."""
     assembly = assemble(cfg, folder.choices)
     note_base_model(assembly, folder)
-    encoders = [] if assembly.encoder_run is None else [assembly.encoder_run]
-    note_made_from(folder, assembly.corpus.folder.parent, *encoders)
+    note_made_from(folder, *assembly.made_from)
     before = language_scores(cfg, assembly)
     trained = train(cfg, assembly, folder)
     after = language_scores(cfg, assembly)

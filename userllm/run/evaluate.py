@@ -7,12 +7,14 @@ from omegaconf import DictConfig
 from userllm.errors import UserError
 from userllm.run.finished import Finished, reopen, same_run
 from userllm.run.folder import RunFolder
+from userllm.run.made_from import note_made_from
 from userllm.run.scoring import score
 
 
 def run(cfg: DictConfig, folder: RunFolder) -> None:
     """Load the run that ``cfg.run`` names and ask the questions of ``cfg.evaluation``."""
     finished = reopen(cfg)
+    note_made_from(folder, finished.folder, *finished.assembly.made_from)
     score(
         finished.config,
         finished.assembly,

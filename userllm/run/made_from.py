@@ -1,4 +1,4 @@
-"""Which corpus and encoder a run is made from: on others it neither goes on nor counts as done."""
+"""Which earlier runs a run is made from: on others it neither goes on nor counts as done."""
 
 import json
 import os
@@ -8,7 +8,11 @@ from userllm.errors import UserError
 from userllm.run.folder import RunFolder, read_result
 
 FILE = "made_from.json"
-CONTENT = {"prepare": "data_fingerprint", "pretrain": "encoder_weights"}
+CONTENT = {
+    "prepare": "data_fingerprint",
+    "pretrain": "encoder_weights",
+    "contextualize": "learned_weights",
+}
 """Verb to what a result of it says of its content, in ``environment``."""
 
 

@@ -37,7 +37,7 @@ from userllm.run.launch import ensure
 from userllm.run.made_from import note_made_from
 from userllm.training.fit import FitSummary, fit
 from userllm.training.memory import peak_memory_bytes
-from userllm.training.passes import added_up, split_batch
+from userllm.training.passes import added_up, processes, split_batch
 from userllm.training.table import parameter_table
 from userllm.training.weights import weights_hash
 from userllm.transitions.counted import fit_transitions
@@ -151,10 +151,11 @@ def train(cfg: DictConfig, folder: RunFolder, stage: Stage, scorer: EncoderScore
         validate_every=settings.validate_every,
         monitor=MONITOR,
     )
-    windows = summary.steps * settings.batch_size * added_up(cfg.trainer)
-    targets_W = np.concatenate(
-        [batches(k).events.mask.sum(dim=1).numpy() for k in range(min(SAMPLE, summary.steps))]
-    )
+    sample = [batches(k).events.mask.sum(dim=1).numpy() for k in range(min(SAMPLE, summary.steps))]
+    targets_W = np.concatenate(sample)
+    # A pass has as many windows as were asked for, or as there are.
+    passes = summary.steps * added_up(options) * processes(options)
+    windows = round(passes * len(targets_W) / len(sample))
     return Trained(summary, windows, windows * training_flops(encoder, targets_W))
 
 

@@ -20,6 +20,7 @@ from userllm.run.folder import RunFolder
 from userllm.task.exam import SHOWN, Answered, Exam
 from userllm.task.prompt import item_names
 from userllm.task.protocol import Questions
+from userllm.training.weights import weights_hash
 
 SHOWN_EVENTS = 10
 
@@ -80,6 +81,7 @@ def score(
         "data_fingerprint": assembly.corpus.fingerprint,
         "data_name": assembly.corpus.card["name"],
         "lm_source": assembly.loaded.source,
+        "learned_weights": weights_hash(assembly.model, learning=True),
     }
     found = {"outcomes": outcomes, "examples": examples, "environment": environment}
     folder.write_result({**found, "run": of or {}})

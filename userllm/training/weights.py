@@ -54,10 +54,17 @@ def read_weights(path: Path, part: str) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): w for n, w in weights.items() if n.startswith(prefix)}
 
 
-def weights_hash(module: nn.Module) -> str:
-    """Return sha256 over names and values of parameters, equal exactly where they are."""
+def weights_hash(module: nn.Module, *, learning: bool = False) -> str:
+    """Return sha256 over names and values of parameters, equal exactly where they are.
+
+    Args:
+        module: Whose.
+        learning: Leave out what is frozen.
+    """
     digest = hashlib.sha256()
     for name, weight in sorted(module.named_parameters()):
+        if learning and not weight.requires_grad:
+            continue
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
         digest.update(weight.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
