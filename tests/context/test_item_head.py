@@ -62,6 +62,15 @@ def test_a_whole_run_starts_there_too_with_counts(tmp_path: Path) -> None:
     assert not torch.allclose(scores, by_state)
 
 
+def test_mixed_precision_rounds_no_score_that_an_answer_starts_from() -> None:
+    model, events = model_with_head(skip=True), histories([4, 2, 7])
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        read = model.read_user(events)
+        state_BE = model.encoder(events).state_BE
+    assert state_BE.dtype == torch.bfloat16
+    assert torch.equal(read.scores_BI, model.encoder.item_scores(state_BE.float(), events))
+
+
 def test_training_alone_leaves_the_answer_out_of_what_was_counted(tmp_path: Path) -> None:
     words = ["methods=['context=cross_attention']", f"paths.runs={tmp_path}"]
     shared = "'size.users=60 transitions@encoder.transitions=counted task=next_item'"

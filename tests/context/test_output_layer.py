@@ -25,6 +25,17 @@ def test_logits_of_some_tokens_are_those_of_the_whole_vocabulary(family: str) ->
     torch.testing.assert_close(some, expected[:, :, tokens_V], atol=1e-5, rtol=0.0)
 
 
+def test_rows_follow_a_model_that_is_moved() -> None:
+    lm, tokens_V = tiny_model("llama").requires_grad_(False), torch.tensor([5, 80])
+    layer = OutputLayer(lm)
+    for device in ("cpu", "meta"):
+        lm.to(device)
+        with layer.limited_to(tokens_V), torch.no_grad():
+            logits = lm(input_ids=token_rows(3, 7).to(device), logits_to_keep=1).logits
+        assert (logits.device.type, logits.shape[2]) == (device, 2)
+        assert layer._some.weight_VD.device.type == device
+
+
 @pytest.mark.parametrize("tokens_V", [None, torch.tensor([5, 80])], ids=["all", "some"])
 def test_kept_positions_of_many_rows_are_one_product(tokens_V: torch.Tensor | None) -> None:
     lm = tiny_model("llama")

@@ -168,6 +168,22 @@ def test_new_weights_learn_with_the_memory_and_are_saved(tuning: Encoder | Proje
     assert {f"memory.{name}" for name in learning} <= set(model.state_dict())
 
 
+def test_mixed_precision_rounds_no_vector_that_candidates_are_ranked_with() -> None:
+    model, events, tables = make(BESIDE), histories([5, 7, 3, 9]), []
+
+    class Mapped(type(model.encoder)):
+        item_table = property(lambda encoder: encoder.table.weight @ encoder.project.weight)
+
+    model.encoder.__class__ = Mapped
+    encoded, choose = model.encoder(events), model.memory.choose
+    model.memory.choose = lambda state, read, table, bias: (
+        tables.append(table) or choose(state, read, table, bias)
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        model.memory(encoded, events, model.encoder)
+    assert torch.equal(tables[0], model.encoder.item_table)
+
+
 def test_an_encoder_without_a_state_is_refused() -> None:
     model, events = fresh(BESIDE), histories([5])
     encoded = model.encoder(events)

@@ -79,6 +79,24 @@ def test_what_is_read_first_under_mixed_precision_is_what_scoring_would_read(
     assert torch.equal(scored.nodes(nodes), expected.nodes(nodes))
 
 
+def test_what_was_read_on_one_device_is_read_again_on_another(
+    prompts: TokenBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = frozen("gated", "llama").eval()
+    model.trunk = trunk_of(model.lm, model.context)
+    texts, made = KnownTexts(Trie(TITLES)), []
+
+    class Noted(known_text.KnownText):
+        def read(self, prompt: TokenBatch) -> None:
+            made.append((self, prompt.ids_BT.device.type))
+
+    monkeypatch.setattr(known_text, "KnownText", Noted)
+    for device in ("cpu", "meta", "meta", "cpu"):
+        texts.read(model, prompts.to(device))
+    assert [where for _, where in made] == ["cpu", "meta", "meta", "cpu"]
+    assert len({text for text, _ in made}) == 3
+
+
 @pytest.mark.parametrize("family", families())
 @pytest.mark.parametrize("kind", ["none", "gated", "plain", "updates above"])
 def test_rankings_and_gradients_are_those_of_reading_everything(

@@ -7,6 +7,7 @@ from tests.context.fakes import histories
 from tests.context.families import tiny_model, token_rows
 from tests.context.test_contexts import make_model, whole
 from userllm.context.item_head import ItemHead
+from userllm.errors import UserError
 from userllm.tuning.encoder import Encoder
 from userllm.tuning.full import Full
 from userllm.tuning.lora import Lora
@@ -53,6 +54,22 @@ def test_every_parameter_is_in_one_part_and_only_one(tuning: str) -> None:
     grouped = [id(p) for values in parts_of(model).values() for p in values]
     assert len(grouped) == len(set(grouped))
     assert set(grouped) == {id(p) for p in model.parameters()}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_what_learns_is_in_single_precision_whatever_the_language_model_is(dtype) -> None:
+    model = make_model("gated", "llama")
+    model.lm.to(dtype)
+    with pytest.raises(UserError, match=r"tuning=full with lm.dtype=.*lm.dtype=float32"):
+        Full().apply(model)
+    Lora(**LORA).apply(model)
+    assert model.lm.dtype == dtype
+    assert {p.dtype for p in model.parameters() if p.requires_grad} == {torch.float32}
+    memory = model.read_user(histories([3, 2]))
+    prompt = whole(token_rows(2, 5))
+    logits = model.answer_logits(memory, prompt, whole(token_rows(2, 3)))
+    logits.float().sum().backward()
+    assert all(p.grad is not None for n, p in model.lm.named_parameters() if ".lora_" in n)
 
 
 def test_a_tied_output_layer_belongs_to_the_language_model_once() -> None:

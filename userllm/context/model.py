@@ -110,7 +110,10 @@ class UserLLM(nn.Module):
         read = self.context.compress(self.memory(encoded, events, self.encoder), events)
         if self.start is not None and read is not None:
             state_BE = encoded.state_for(self.start)
-            read.scores_BI = self.encoder.item_scores(state_BE, events, answer_B).float()
+            with torch.autocast(state_BE.device.type, enabled=False):
+                # As exact in training in half precision as in scoring.
+                state_BE = state_BE.to(self.encoder.item_bias.dtype)
+                read.scores_BI = self.encoder.item_scores(state_BE, events, answer_B).float()
         return read
 
     @property

@@ -38,7 +38,8 @@ class OutputLayer:
             return
         whole = self.lm.get_output_embeddings()
         learns = whole.weight.requires_grad
-        if self._some is None or tokens_V is not self._tokens_V or learns:
+        moved = self._some is not None and self._some.weight_VD.device != whole.weight.device
+        if self._some is None or tokens_V is not self._tokens_V or moved or learns:
             # Rows that are made while answering are to be of use in training too.
             with torch.inference_mode(torch.is_inference_mode_enabled() and learns):
                 self._tokens_V, self._some = tokens_V, _SomeTokens(whole, tokens_V)

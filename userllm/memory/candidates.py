@@ -105,7 +105,8 @@ class Candidates(nn.Module):
             UserError: The encoder has no vector for a whole history, so it ranks no items.
         """
         state_BE = encoded.state_for("memory=candidates")
-        table_IE = encoder.item_table
+        with torch.autocast(state_BE.device.type, enabled=False):
+            table_IE = encoder.item_table
         ids_BC, real_BC = self.choose(state_BE, events, table_IE, encoder.item_bias)
         vectors_BCE = self.norm(table_IE[ids_BC]) + self.rank_CE
         if self.title is not None and self.titles_ID is not None:

@@ -49,8 +49,9 @@ class KnownTexts:
         """Return what is known of a batch of prompts; None for a model without a trunk."""
         if model.trunk is None or model.lm.training:
             return None
-        if self._text is None or self._text.model is not model:
-            self._text = KnownText(model, model.trunk, self.trie)
+        asked = (model, prompt.ids_BT.device)
+        if self._text is None or (self._text.model, self._text.device) != asked:
+            self._text = KnownText(model, model.trunk, self.trie, prompt.ids_BT.device)
         return self._text.read(prompt)
 
 
@@ -65,10 +66,11 @@ class KnownText:
         model: The joined model; has a trunk.
         trunk: That trunk.
         trie: All answers.
+        device: Where the model is.
     """
 
-    def __init__(self, model: UserLLM, trunk: Trunk, trie: Trie) -> None:
-        self.model, self.trunk, self.trie = model, trunk, trie
+    def __init__(self, model: UserLLM, trunk: Trunk, trie: Trie, device: torch.device) -> None:
+        self.model, self.trunk, self.trie, self.device = model, trunk, trie, device
         self._scratch = tempfile.TemporaryDirectory(prefix="userllm-", ignore_cleanup_errors=True)
         self._prompts: dict[bytes, _Prompt] = {}
 

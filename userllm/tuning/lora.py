@@ -39,7 +39,7 @@ class Lora:
         self.layers = layers
 
     def apply(self, model: UserLLM) -> None:
-        """Insert the matrices; at the start they change nothing.
+        """Insert the matrices, in single precision; at the start they change nothing.
 
         Raises:
             UserError: There are not so many blocks.
@@ -54,4 +54,8 @@ class Lora:
             bias="none",
         )
         inject_adapter_in_model(config, model.lm)
+        for name, parameter in model.lm.named_parameters():
+            if ".lora_" in name:
+                # Beside a model in half precision peft makes them so, too, and steps are lost.
+                parameter.data = parameter.data.float()
         train_only(model, {"lora", "encoder", "memory", "gates", "head"})
