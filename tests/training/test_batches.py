@@ -33,3 +33,17 @@ def test_grouped_batches_hold_like_lengths_and_every_row_once():
 
 def test_generators_of_different_places_differ():
     assert step_rng(0, 1).random() != step_rng(0, 2).random() != step_rng(1, 2).random()
+
+
+def test_a_step_whose_parts_are_of_two_epochs_makes_each_once():
+    made = []
+
+    def epoch(rng):
+        made.append(1)
+        return [np.arange(10)]
+
+    batches = EpochBatches(epoch, batch_size=2, seed=0)
+    for _ in range(3):
+        for number in range(3, 7):
+            batches(number)
+    assert len(made) == 2

@@ -1,4 +1,5 @@
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -6,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.training.test_fit import STEPS, Regression, train
 from userllm.errors import UserError
+from userllm.training.parts import PartWeights
 from userllm.training.passes import processes, split_batch
 
 
@@ -71,3 +73,21 @@ def test_a_run_goes_on_with_steps_that_are_divided_otherwise(tmp_path, before, a
     module, summary = train(tmp_path, Counted(), accumulate_grad_batches=after)
     assert summary.resumed_from == 3
     assert module.passes == dict.fromkeys(range(3, STEPS), after)
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_the_parts_of_a_step_are_weighed_once(world):
+    asked = []
+
+    def weights(numbers):
+        asked.append(list(numbers))
+        return [float(number) for number in numbers]
+
+    parts = 4 * world
+    trainer = SimpleNamespace(accumulate_grad_batches=4, world_size=world, global_rank=world - 1)
+    callback, given = PartWeights(weights), []
+    for batch in range(12):
+        callback.on_train_batch_start(trainer, None, None, batch)
+        given.append(callback.weight)
+    assert asked == [list(range(step * parts, (step + 1) * parts)) for step in range(3)]
+    assert given == [batch * world + world - 1 for batch in range(12)]

@@ -63,7 +63,7 @@ class MixedBatches:
             )
             for asked, size in zip(questions, self.sizes, strict=True)
         ]
-        self._exam_K = np.zeros(0, dtype=np.int64)
+        self._exam_K = self._place_K = np.zeros(0, dtype=np.int64)
 
     def __call__(self, number: int) -> QuestionBatch:
         """Return one batch; it knows the number of its exam."""
@@ -74,9 +74,8 @@ class MixedBatches:
 
     def rows(self, number: int) -> tuple[int, Ints, Ints]:
         """Return the exam of a batch, its users and its cuts."""
-        turns_K = self._turns(number + 1)
-        exam = int(turns_K[number])
-        users, cuts = self.batches[exam](int((turns_K[:number] == exam).sum()))
+        exam = int(self._turns(number + 1)[number])
+        users, cuts = self.batches[exam](int(self._place_K[number]))
         return exam, users, cuts
 
     def weights(self, numbers: Sequence[int]) -> Values:
@@ -101,11 +100,15 @@ class MixedBatches:
         return np.bincount(self._turns(total), minlength=len(self.exams))
 
     def _turns(self, total: int) -> Ints:
-        """Return the exam of each of the first batches, [K]."""
+        """Return the exam of each of the first batches, [K]; note its place among that exam's."""
         if total > len(self._exam_K):
             number_K = np.arange(max(total, 2 * len(self._exam_K)))
             # An exam of weight 0 has no room between two bounds.
             bounds_X = np.cumsum(self.share_X)[:-1]
             draws_K = uniform(self.seed, TURN, number_K)
             self._exam_K = np.searchsorted(bounds_X, draws_K, side="right")
+            self._place_K = np.zeros_like(self._exam_K)
+            for exam in range(len(self.exams)):
+                mine_K = self._exam_K == exam
+                self._place_K[mine_K] = np.arange(mine_K.sum())
         return self._exam_K[:total]

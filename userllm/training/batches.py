@@ -4,6 +4,7 @@ Nothing about the data is kept in a checkpoint: the number of finished steps say
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -92,21 +93,19 @@ class EpochBatches:
         self.seed = seed
         self.lengths = lengths
         self._starts = [0]
-        self._epoch = -1
-        self._rows: list[np.ndarray] = []
+        # The parts of one step may be of two epochs.
+        self._rows = lru_cache(maxsize=2)(self._make_rows)
 
     def __call__(self, number: int) -> list[np.ndarray]:
         """Return the rows of one batch, one array per column."""
         while self._starts[-1] <= number:
-            self._open(len(self._starts) - 1)
-            self._starts.append(self._starts[-1] + max(1, len(self._rows[0]) // self.batch_size))
+            rows = self._rows(len(self._starts) - 1)
+            self._starts.append(self._starts[-1] + max(1, len(rows[0]) // self.batch_size))
         epoch = int(np.searchsorted(self._starts, number, side="right")) - 1
-        if epoch != self._epoch:
-            self._open(epoch)
         start = (number - self._starts[epoch]) * self.batch_size
-        return [column[start : start + self.batch_size] for column in self._rows]
+        return [column[start : start + self.batch_size] for column in self._rows(epoch)]
 
-    def _open(self, epoch: int) -> None:
+    def _make_rows(self, epoch: int) -> list[np.ndarray]:
         rng = step_rng(self.seed, epoch)
         columns = self.epoch_items(rng)
         order = rng.permutation(len(columns[0]))
@@ -114,7 +113,7 @@ class EpochBatches:
             raise ValueError(f"epoch {epoch} has no rows to train on")
         if self.lengths is not None:
             order = grouped(order, self.lengths(columns), self.batch_size, rng)
-        self._epoch, self._rows = epoch, [column[order] for column in columns]
+        return [column[order] for column in columns]
 
 
 def grouped(

@@ -23,6 +23,7 @@ class PartWeights(pl.Callback):
     def __init__(self, weights: Weights | None) -> None:
         self.weights = weights
         self.weight = 1.0
+        self._of_step: tuple[int, Sequence[float]] = (-1, [])
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -32,7 +33,10 @@ class PartWeights(pl.Callback):
         if self.weights is None or parts == 1:
             return
         step, part = divmod(batch_idx * trainer.world_size + trainer.global_rank, parts)
-        self.weight = float(self.weights(range(step * parts, (step + 1) * parts))[part])
+        if step != self._of_step[0]:
+            # Once a step: finding them looks at all of its parts.
+            self._of_step = step, self.weights(range(step * parts, (step + 1) * parts))
+        self.weight = float(self._of_step[1][part])
 
     def on_before_backward(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor
