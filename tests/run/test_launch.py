@@ -124,7 +124,8 @@ def test_an_earlier_stage_is_the_run_its_own_command_would_make(pretrain, tmp_pa
 def test_the_command_of_a_derived_stage_makes_the_same_run(asked):
     later = load("contextualize", asked)
     needed = derive("pretrain", later.config, later.choices)
-    assert load("pretrain", needed.overrides).config == needed.config
+    own = load("pretrain", needed.overrides)
+    assert (own.config, own.choices) == (needed.config, needed.choices)
 
 
 def test_a_stage_that_fails_fails_what_needs_it(pretrain):

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from userllm.check import find_problems
-from userllm.config import Composer, Loaded, as_config, refuse, resolve, without_hydra
+from userllm.config import Composer, Loaded, as_config, choices_of, refuse, resolve, without_hydra
 from userllm.schema import EXTRA_KEYS
 
 SHARED: dict[str, tuple[str, ...]] = {
@@ -52,7 +52,7 @@ def derive(verb: str, config: DictConfig, choices: Mapping[str, str]) -> Loaded:
     after, problems = resolve(without_hydra(composed))
     refuse(verb, problems or find_problems(verb, after))
     changed = list(differences(before, after))
-    return Loaded(verb, as_config(after), own, [*groups, *changed])
+    return Loaded(verb, as_config(after), choices_of(composed.hydra), [*groups, *changed])
 
 
 def _place(group: str) -> str:
