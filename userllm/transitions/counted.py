@@ -95,10 +95,10 @@ class Transitions(nn.Module):
 
     def _without(self, answer_S: Tensor, row_S: Tensor, item_S: Tensor, age_S: Tensor) -> Tensor:
         """Return the shares [S, K] as if the events' own pairs with the answer were not counted."""
-        is_near_S = age_S < self.window
-        is_same_SS = (row_S[:, None] == row_S) & (item_S[:, None] == item_S)
-        own_S = (is_same_SS & is_near_S).sum(dim=1)
         total_S = self.total_I[item_S]
+        _, same_S = torch.unique(torch.stack([row_S, item_S]), dim=1, return_inverse=True)
+        near_S = (age_S < self.window).to(total_S.dtype)
+        own_S = torch.zeros_like(near_S).index_add_(0, same_S, near_S)[same_S]
         is_answer_SK = self.follower_IK[item_S] == answer_S[:, None]
         count_SK = self.share_IK[item_S] * total_S[:, None] - is_answer_SK * own_S[:, None]
         # Rounding may leave a little less than nothing.
