@@ -76,6 +76,16 @@ def test_a_label_rather_covers_a_little_than_stand_beside_another_point():
     assert math.dist(end, points[0]) < math.dist(end, points[1])
 
 
+def test_in_a_crowd_names_are_nearest_to_their_own_points_and_cover_no_other():
+    points = [(437.8, 278.4), (469.7, 286.4), (437.3, 288.7), (427.6, 292.6)]
+    names = ["hybrid_top5", "tp50_lora", "tp10_lora", "soft_prompt_frozen"]
+    labels = place(points, names, [], Box(0, 0, 520, 320))
+    boxes = [box_of(label, *point) for label, point in zip(labels, points, strict=True)]
+    for number, (box, point) in enumerate(zip(boxes, points, strict=True)):
+        assert not box.overlaps(boxes[:number])
+        assert box.distance(point) == min(box.distance(other) for other in points)
+
+
 def test_names_of_floors_of_one_height_do_not_cover_each_other(table):
     table = replace(table, references=[table.references[0]] * 2)
     (layers,) = found(figure.specification([figure.chart(table, FLOPS)]), "layer")

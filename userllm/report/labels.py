@@ -9,10 +9,15 @@ CHARACTER = 5.6
 """Mean width in pixels of a character at `LINE` height, on the wide side."""
 LINE = 14.0
 GAP = 9.0
+NEXT = GAP + 2
+"""From a point to the line above or below it."""
 STROKE = 2.0
 MARK = 5.0
 AWAY = 2.0
 """What a pixel between a label's line and its point's costs, in pixels that it would cover."""
+
+ROUNDS = 3
+"""How often each name is placed."""
 
 Align = Literal["left", "right", "center"]
 
@@ -47,6 +52,12 @@ class Box:
         """Return the area covered together with any of ``others``, counted for each."""
         return sum(self.overlap(other) for other in others)
 
+    def distance(self, point: tuple[float, float]) -> float:
+        """Return how far a point is outside, in pixels."""
+        x, y = point
+        beside = max(self.left - x, x - self.right, 0.0)
+        return math.hypot(beside, max(self.top - y, y - self.bottom, 0.0))
+
     @property
     def area(self) -> float:
         """Width times height."""
@@ -71,7 +82,8 @@ def place(
 ) -> list[Label]:
     """Choose, point by point, the position that covers least of what is already drawn.
 
-    A position where another point is nearer than its own is as bad as a label that is covered.
+    Names that were placed first make way for later ones in further rounds. A position where
+    another point is nearer than its own is as bad as a label that is covered.
 
     Args:
         points: Positions in pixels.
@@ -79,24 +91,24 @@ def place(
         obstacles: What must stay readable: error bars and other labels.
         frame: The plot; text outside of it would be cut off.
     """
-    taken = [*obstacles, *(_mark(x, y) for x, y in points)]
-    labels = []
-    for point, text in zip(points, texts, strict=True):
+    drawn = [*obstacles, *(_mark(x, y) for x, y in points)]
+    labels: dict[int, Label] = {}
+    for number, (point, text) in list(enumerate(zip(points, texts, strict=True))) * ROUNDS:
+        labels.pop(number, None)
+        taken = drawn + [box_of(label, *points[other]) for other, label in labels.items()]
         costs = {
             label: _cost(label, point, taken, frame) + _mistaken(label, point, points)
             for label in _candidates(text)
         }
-        best = min(costs, key=lambda label: costs[label])
-        labels.append(best)
-        taken.append(box_of(best, *point))
-    return labels
+        labels[number] = min(costs, key=lambda label: costs[label])
+    return [labels[number] for number in range(len(points))]
 
 
 def _candidates(text: str) -> list[Label]:
     """List the positions around a point, the most readable first."""
     return [
         Label(text, dx, dy, align)
-        for dy in (0.0, -GAP - 2, GAP + 2, -2 * LINE, 2 * LINE)
+        for dy in (0.0, -NEXT, NEXT, -NEXT - LINE, NEXT + LINE)
         for dx, align in _sides(dy)
     ]
 
@@ -129,6 +141,6 @@ def _mistaken(
     label: Label, point: tuple[float, float], points: Sequence[tuple[float, float]]
 ) -> float:
     """Return the label's area where a reader would take it for another point's, else zero."""
-    end = point[0] + label.dx, point[1] + label.dy
-    nearest = min(math.dist(end, other) for other in points)
-    return box_of(label, *point).area if nearest + MARK < math.dist(end, point) else 0.0
+    box = box_of(label, *point)
+    nearest = min(box.distance(other) for other in points)
+    return box.area if nearest < box.distance(point) else 0.0
