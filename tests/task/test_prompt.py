@@ -4,17 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from transformers import LlamaTokenizer
 
 from tests.summarizer.histories import EVENTS, USERS, every_cut, histories
 from userllm.data.corpus import Corpus
 from userllm.data.event_lines import HistoryText
 from userllm.data.vocabulary import FIRST_ID
 from userllm.lm.tiny import byte_tokenizer
-from userllm.task.prompt import PromptWriter, packed
+from userllm.task.prompt import PromptWriter, packed, tokenize
 from userllm.task.template import read_templates
 
 TOKENIZER = byte_tokenizer()
 REVIEW = frozenset({"title", "rating", "categories"})
+HEADING = "The user's history, oldest first (title, categories, rating):\n"
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +26,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 def writer(corpus: Corpus, where: str = "review", **changes: object) -> PromptWriter:
     templates = read_templates(where, corpus.nouns, None, REVIEW)
-    options = {"text_events": 3, "summaries": None, "seed": 0, "templates": templates}
-    return PromptWriter(tokenizer=TOKENIZER, corpus=corpus, **(options | changes))
+    options = {"tokenizer": TOKENIZER, "text_events": 3, "summaries": None, "seed": 0}
+    return PromptWriter(corpus=corpus, **(options | {"templates": templates} | changes))
 
 
 def read(batch) -> list[str]:
@@ -49,9 +51,8 @@ def test_a_prompt_is_the_history_and_the_question_as_people_read_them(corpus, wh
     users, cuts = every_cut()
     write = writer(corpus, where)
     history = HistoryText(corpus=corpus, events=3)
-    heading = "The user's history, oldest first (title, categories, rating):\n"
     assert read(write(users, cuts)) == [
-        f"{heading}{history(u, c)}{write.question(u, c)}\nAnswer:"
+        f"{HEADING}{history(u, c)}{write.question(u, c)}\nAnswer:"
         for u, c in zip(users.tolist(), cuts.tolist(), strict=True)
     ]
 
@@ -136,18 +137,36 @@ def test_a_start_token_opens_every_prompt_of_tokenizers_that_write_one(corpus: C
     users, cuts = every_cut()
     for text_events in (0, 3):
         plain = writer(corpus, text_events=text_events)(users, cuts)
-        options = {"templates": read_templates("review", corpus.nouns, None, REVIEW), "seed": 0}
-        started = PromptWriter(
-            tokenizer=Starting(),
-            corpus=corpus,
-            text_events=text_events,
-            summaries=None,
-            **options,
-        )(users, cuts)
+        started = writer(corpus, tokenizer=Starting(), text_events=text_events)(users, cuts)
         for row in range(len(users)):
             ids = started.ids_BT[row][started.mask_BT[row]].tolist()
             rest = plain.ids_BT[row][plain.mask_BT[row]].tolist()
             assert ids == [Starting.bos_token_id, *rest]
+
+
+def spacing_tokenizer() -> LlamaTokenizer:
+    """Return a tokenizer as Llama 2 has it, one token per letter, a space joined to the next."""
+    letters = [chr(code) for code in range(33, 127)]
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", *letters]
+    tokens += [f"▁{letter}" for letter in letters]
+    vocab = {token: number for number, token in enumerate(tokens)}
+    return LlamaTokenizer(vocab=vocab, merges=[("▁", letter) for letter in letters])
+
+
+def test_tokenizers_that_start_texts_with_a_space_put_none_between_parts(corpus: Corpus) -> None:
+    tokenizer = spacing_tokenizer()
+    assert tokenizer.convert_ids_to_tokens(tokenizer(", 4")["input_ids"])[0] == "▁,"
+    users, cuts = every_cut()
+    write = writer(corpus, tokenizer=tokenizer)
+    history = HistoryText(corpus=corpus, events=3)
+    batch = write(users, cuts)
+    for row, (user, cut) in enumerate(zip(users.tolist(), cuts.tolist(), strict=True)):
+        text = f"{HEADING}{history(user, cut)}{write.question(user, cut)}\nAnswer:"
+        ids = batch.ids_BT[row][batch.mask_BT[row]].tolist()
+        assert tokenizer.decode(ids) == text
+        # The first apart, these are the tokens of the whole text.
+        assert ids[1:] == tokenizer(text)["input_ids"][1:]
+    assert tokenizer.convert_ids_to_tokens(tokenize(tokenizer, [" To"])[0]) == ["▁T", "o"]
 
 
 def test_a_space_before_a_field_is_tokenized_with_the_field(corpus, tmp_path) -> None:

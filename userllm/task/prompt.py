@@ -73,11 +73,28 @@ def _count_up(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
-    """Return the token ids of each text, without special tokens."""
+    """Return the token ids of each text as it follows another, without special tokens.
+
+    The tokenizers of Llama 2 and Mistral put a space in front of a text that stands alone. There
+    every text is given a line break to follow, which is taken off again.
+    """
+
+    def ids(texts: list[str]) -> list[list[int]]:
+        encoded: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
+        return encoded
+
     if not texts:
         return []
-    encoded: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    return encoded
+    alone = ids(texts)
+    line_break, letter, both = ids(["\n", "a", "\na"])
+    if both == [*line_break, *letter]:
+        return alone
+    start = len(line_break)
+    following = ids([f"\n{text}" for text in texts])
+    return [
+        row[start:] if row[:start] == line_break else whole
+        for whole, row in zip(alone, following, strict=True)
+    ]
 
 
 def packed(parts: list[TokenBatch]) -> TokenBatch:
