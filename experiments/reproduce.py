@@ -111,13 +111,23 @@ def choose(loaded: Sequence[Result | Unfinished], words: Sequence[str]) -> list[
     results = [item for item in loaded if isinstance(item, Result)]
     pairs = [word.partition("=")[::2] for word in words]
     chosen = [
-        result for result in results if all(value_of(result, key) == value for key, value in pairs)
+        result
+        for result in results
+        if all(alike(value_of(result, key), value) for key, value in pairs)
     ]
     if not chosen:
         known = {key: sorted({str(value_of(one, key)) for one in results}) for key, _ in pairs}
         told = "; ".join(f"{key}: {', '.join(values)}" for key, values in known.items())
         raise UserError(f"no committed run has {' '.join(words)}. There are {told}")
     return chosen
+
+
+def alike(value: str | None, wanted: str) -> bool:
+    """Say whether two texts are one value; 1.6e14 is 160000000000000.0."""
+    try:
+        return value is not None and float(value) == float(wanted)
+    except ValueError:
+        return value == wanted
 
 
 def value_of(result: Result, key: str) -> str | None:

@@ -127,6 +127,7 @@ def test_words_choose_runs_and_a_wrong_one_says_what_there_is(study):
     loaded = read(study)
     assert len(choose(loaded, [])) == 4
     assert [one.run["seed"] for one in choose(loaded, ["seed=1"])] == [1, 1]
+    assert choose(loaded, ["seed=1e0"]) == choose(loaded, ["seed=1"])
     (chosen,) = choose(loaded, ["seed=0", "context=none"])
     assert chosen.run["folder"].startswith("none-s0")
     with pytest.raises(UserError, match="seed: 0, 1"):
