@@ -76,7 +76,8 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[
     """Return the token ids of each text as it follows another, without special tokens.
 
     The tokenizers of Llama 2 and Mistral put a space in front of a text that stands alone. There
-    every text is given a line break to follow, which is taken off again.
+    every text is given a line break to follow, which is taken off again; one that the break would
+    melt into, as may one that starts with a break itself, keeps the tokens that it has alone.
     """
 
     def ids(texts: list[str]) -> list[list[int]]:
